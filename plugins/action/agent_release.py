@@ -1,0 +1,147 @@
+# Copyright: muster.agents contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Controller side of agent_release: hands the plan of one host to the engine there, and tells what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Optional
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.muster.agents.plugins.module_utils.engine.layout import workload_key
+from ansible_collections.muster.agents.plugins.plugin_utils import artifacts
+from ansible_collections.muster.agents.plugins.plugin_utils.host_call import HostRefused, Secrets, call_engine, missing
+from ansible_collections.muster.agents.plugins.plugin_utils.problems import InputError
+
+_PHASES = ("stage", "retire", "switch", "remove")
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    TRANSFERS_FILES = True
+    _supports_check_mode = True
+
+    def run(self, tmp: Optional[str] = None, task_vars: Optional[dict[str, Any]] = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, options = self.validate_argument_spec(
+            {
+                "phase": {"type": "str", "required": True, "choices": list(_PHASES)},
+                "plan": {"type": "dict", "default": {}},
+                "staged": {"type": "dict", "default": {}},
+                "names": {"type": "list", "elements": "str", "default": []},
+                "purge": {"type": "bool", "default": False},
+                "assume_gone": {"type": "bool", "default": False},
+                "parallel": {"type": "int", "default": 8},
+            }
+        )
+        self._host = (task_vars or {}).get("inventory_hostname", "")
+        try:
+            result.update(getattr(self, f"_{options['phase']}")(options, task_vars or {}))
+        except HostRefused as error:
+            result.update(failed=True, kind=error.kind, msg=f"{self._host}: {error}")
+        except InputError as error:
+            result.update(failed=True, msg=str(error))
+        finally:
+            self._remove_tmp_path(self._connection._shell.tmpdir)
+        return result
+
+    def _stage(self, options: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
+        plan = options["plan"]
+        workloads = plan["hosts"].get(self._host, [])
+        request = self._request("stage", options, workloads)
+        secrets = _secrets(self, variables, workloads)
+        report = call_engine(self, variables, request, secrets)
+        needed = report["missing_runtimes"]
+        if needed and not self._task.check_mode:
+            request["runtime_files"] = self._push(needed, plan["artifacts"])
+            report = call_engine(self, variables, request, secrets)
+        pending = {one["name"]: one["reasons"] for one in report["workloads"] if one["action"] != "nothing"}
+        for name in report["orphans"]:
+            Display().warning(f"{self._host}: {name} runs here, and no fleet names it: playbooks/remove.yml -e agent={name}")
+        return {
+            "changed": bool(pending or report["retire"]),
+            "pending": pending,
+            "retire": report["retire"],
+            "refused": report["refused"],
+            "orphans": report["orphans"],
+            "diff": report["diff"] + [missing("runtime", f"{name} {digest}") for digest, name in needed.items()],
+            "msg": "; ".join(f"{name}: {', '.join(reasons)}" for name, reasons in sorted(pending.items())),
+        }
+
+    def _push(self, missing: Mapping[str, str], known: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+        """Bring runtimes to the host; digest → path there. They are proven again before they are installed."""
+        if not self._connection._shell.tmpdir:
+            self._make_tmp_path()
+        paths = {}
+        for digest in missing:
+            local = artifacts.local_file(digest, known[digest])
+            remote = self._connection._shell.join_path(self._connection._shell.tmpdir, f"runtime-{digest}")
+            paths[digest] = self._transfer_file(str(local), remote)
+        return paths
+
+    def _retire(self, options: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
+        names = options["staged"]["retire"]
+        if not self._task.check_mode:
+            names = call_engine(self, variables, self._request("retire", options, self._workloads(options)), {})["retired"]
+        for name in names:
+            Display().display(f"  {self._host}: {name} retired, it moved away")
+        return {"changed": bool(names), "retired": names}
+
+    def _switch(self, options: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
+        pending = options["staged"]["pending"]
+        if self._task.check_mode:
+            return {"changed": bool(pending), "outcomes": []}
+        workloads = [one for one in self._workloads(options) if one["manifest"]["name"] in pending]
+        request = self._request("switch", options, workloads)
+        report = call_engine(self, variables, request, _secrets(self, variables, workloads))
+        outcomes = report["outcomes"]
+        bad = [outcome for outcome in outcomes if outcome["result"] != "released"]
+        for outcome in outcomes:
+            if outcome not in bad:
+                why = ", ".join(pending.get(outcome["name"], []))
+                Display().display(f"  {self._host}: {outcome['name']} released {outcome['after']} ({why}), healthy")
+        result: dict[str, Any] = {"changed": bool(outcomes), "outcomes": outcomes}
+        if bad:
+            result.update(failed=True, msg="\n".join(f"{self._host}: {_sentence(outcome)}" for outcome in bad))
+        return result
+
+    def _remove(self, options: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
+        report = call_engine(self, variables, {"phase": "remove", "names": options["names"], "purge": options["purge"]}, {})
+        for entry in report["removed"]:
+            if entry.get("warning"):
+                Display().warning(f"{self._host}: {entry['name']}: {entry['warning']}")
+        names = [entry["name"] for entry in report["removed"]]
+        return {"changed": bool(names or report["purged"]), "removed": names, "purged": report["purged"]}
+
+    def _workloads(self, options: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return list(options["plan"]["hosts"].get(self._host, []))
+
+    def _request(self, phase: str, options: Mapping[str, Any], workloads: list[dict[str, Any]]) -> dict[str, Any]:
+        plan = options["plan"]
+        return {
+            "phase": phase,
+            "workloads": [{"manifest": one["manifest"], "files": one["files"]} for one in workloads],
+            "names": plan["names"],
+            "fleet": plan["fleet"],
+            "assume_gone": options["assume_gone"],
+            "parallel": options["parallel"],
+        }
+
+
+def _secrets(action: ActionBase, variables: Mapping[str, Any], workloads: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
+    secrets = Secrets(action, variables)
+    return {
+        workload_key(one["manifest"]["kind"], one["manifest"]["name"]): secrets.of(one["secrets"]) for one in workloads
+    }
+
+
+def _sentence(outcome: Mapping[str, Any]) -> str:
+    """What became of one agent, why, and its last words."""
+    name, before = outcome["name"], outcome["before"]
+    ends = {
+        "reverted": f"{name} was reverted to {before}, which is serving again",
+        "removed": f"{name} was not released, and there was no release to go back to: nothing of it runs",
+        "failed": f"{name} failed",
+    }
+    log = "".join(f"\n    | {line}" for line in outcome["log"])
+    return f"{ends[outcome['result']]}: the new release {outcome['reason']}{log}"

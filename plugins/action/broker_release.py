@@ -1,0 +1,70 @@
+# Copyright: muster.agents contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Controller side of broker_release: the broker's files go through the same engine as an agent's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Optional
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.muster.agents.plugins.plugin_utils.broker import broker_workload
+from ansible_collections.muster.agents.plugins.plugin_utils.host_call import HostRefused, Secrets, call_engine, missing
+from ansible_collections.muster.agents.plugins.plugin_utils.mosquitto import BrokerSettings, Listener
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+
+    def run(self, tmp: Optional[str] = None, task_vars: Optional[dict[str, Any]] = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        _, options = self.validate_argument_spec(
+            {
+                "agents": {"type": "list", "elements": "str", "required": True},
+                "clients": {"type": "list", "elements": "str", "default": []},
+                "port": {"type": "int", "default": 1883},
+                "bind_address": {"type": "str"},
+                "persistence": {"type": "bool", "default": True},
+                "extra": {"type": "list", "elements": "str", "default": []},
+                "deadline": {"type": "float", "default": 30.0},
+            }
+        )
+        host = variables.get("inventory_hostname", "")
+        try:
+            result.update(self._release(options, variables, host))
+        except HostRefused as error:
+            result.update(failed=True, kind=error.kind, msg=f"{host}: {error}")
+        except ValueError as error:
+            result.update(failed=True, msg=f"{host}: {error}")
+        finally:
+            self._remove_tmp_path(self._connection._shell.tmpdir)
+        return result
+
+    def _release(self, options: Mapping[str, Any], variables: Mapping[str, Any], host: str) -> dict[str, Any]:
+        settings = BrokerSettings(
+            listeners=(Listener(options["port"], options["bind_address"]),),
+            persistence=options["persistence"],
+            extra=tuple(options["extra"]),
+        )
+        key = Secrets(self, variables).credentials_key()
+        workload = broker_workload(settings, key, options["agents"], options["clients"], options["deadline"])
+        request = {"workloads": [workload], "phase": "release"}
+        report = call_engine(self, variables, request, {})
+        changes = {one["name"]: one["reasons"] for one in report["workloads"] if one["action"] != "nothing"}
+        result = {
+            "changed": bool(changes),
+            "missing_packages": report["missing_packages"],
+            "diff": report["diff"] + [missing("package", name) for name in report["missing_packages"]],
+            "outcomes": report.get("outcomes", []),
+        }
+        for outcome in result["outcomes"]:
+            if outcome["result"] != "released":
+                log = "".join(f"\n    | {line}" for line in outcome["log"])
+                return {**result, "failed": True, "msg": f"{host}: the broker was {outcome['result']}: it {outcome['reason']}{log}"}
+            Display().display(f"  {host}: broker released {outcome['after']} ({', '.join(changes['mosquitto'])}), healthy")
+        if report["refused"]:
+            return {**result, "failed": True, "msg": "\n".join(f"{host}: {reason}" for reason in report["refused"].values())}
+        return result

@@ -1,0 +1,100 @@
+# Copyright: muster.agents contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Phase 3, check: would the staged release start? Asked of the runtime itself, in the agent's sandbox, and of systemd."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Optional
+
+from . import mask, systemd
+from .files import make_directory, write
+from .layout import Layout
+from .request import Wanted
+
+_TIMEOUT = 60
+_SANDBOX = (
+    "DynamicUser=yes",
+    "NoNewPrivileges=yes",
+    "ProtectSystem=strict",
+    "ProtectHome=yes",
+    "PrivateTmp=yes",
+    "PrivateDevices=yes",
+    # A check needs no network; what the network says is the gate's business.
+    "PrivateNetwork=yes",
+    "CapabilityBoundingSet=",
+    f"RuntimeMaxSec={_TIMEOUT}",
+)
+
+
+def check(layout: Layout, wanted: Iterable[Wanted], parallel: int) -> dict[str, str]:
+    """key → what is wrong, for the staged releases that must not be switched to."""
+    items = list(wanted)
+    with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, min(parallel, os.cpu_count() or 1))) as pool:
+        verdicts = pool.map(lambda item: check_one(layout, item), items)
+        return {item.manifest.key: verdict for item, verdict in zip(items, verdicts) if verdict}
+
+
+def check_one(layout: Layout, wanted: Wanted) -> Optional[str]:
+    make_directory(layout.run, 0o700)
+    scratch = Path(tempfile.mkdtemp(prefix="check-", dir=layout.run))
+    try:
+        return _check_unit(layout, wanted, scratch) or _check_config(layout, wanted, scratch)
+    finally:
+        shutil.rmtree(scratch)
+
+
+def _check_unit(layout: Layout, wanted: Wanted, scratch: Path) -> Optional[str]:
+    if "unit" not in wanted.texts:
+        return None
+    unit = scratch / wanted.manifest.unit
+    # On a first deploy nothing is at `current` yet: look at the same release where it is staged.
+    staged = str(layout.release(wanted.manifest.key, wanted.manifest.release))
+    text = wanted.texts["unit"].replace(str(layout.current(wanted.manifest.key)), staged)
+    write(unit, text.encode(), 0o600)
+    complaint = systemd.verify(str(unit))
+    return f"systemd-analyze verify: {complaint}" if complaint else None
+
+
+def _check_config(layout: Layout, wanted: Wanted, scratch: Path) -> Optional[str]:
+    document = wanted.manifest
+    if not document.check or document.config is None:
+        return None
+    release = layout.release(document.key, document.release)
+    service = f"muster-check-{document.name}-{os.getpid()}"
+    words = {
+        "{program}": str(layout.runtime(document.digest(platform.machine()) or "") / "program"),
+        "{config}": f"/run/credentials/{service}.service/{document.config}",
+    }
+    command = [words.get(word, word) for word in document.check]
+    properties = [
+        *_SANDBOX,
+        f"LoadCredential={document.config}:{release / document.config}",
+        f"EnvironmentFile={release / 'env'}",
+    ]
+    if wanted.secrets_text is not None:
+        write(scratch / "secrets.env", wanted.secrets_text.encode(), 0o600)
+        properties.append(f"EnvironmentFile={scratch / 'secrets.env'}")
+    done = systemd.run(
+        "systemd-run",
+        "--quiet",
+        "--collect",
+        "--wait",
+        "--pipe",
+        f"--unit={service}",
+        *(f"--property={entry}" for entry in properties),
+        "--",
+        *command,
+        timeout=_TIMEOUT + 30,
+    )
+    if done.returncode == 0:
+        return None
+    said = [line for line in (done.stdout + "\n" + done.stderr).splitlines() if line.strip()]
+    text = "\n".join(said[-12:]) or f"exit status {done.returncode}"
+    return mask.masked(f"the runtime refused the config:\n{text}", mask.secret_values({document.key: wanted.secrets}))

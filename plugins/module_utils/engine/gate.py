@@ -1,0 +1,144 @@
+# Copyright: muster.agents contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Phase 5, gate: start what was switched, and believe only what the agent itself answers.
+
+Healthy means: `ready` answered 200, the identity answered is this agent's, by the same main process with no restart,
+for `min_healthy_time` seconds. A crash ends the wait at once.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import http.client
+import json
+import socket
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Optional
+
+from . import systemd
+from .compare import RESTART
+from .manifest import Gate, Manifest
+from .systemd import Unit
+
+_TICK = 0.2
+_PROBE_TIMEOUT = 2.0
+
+
+@dataclass
+class Watch:
+    """One workload on its way to a verdict. Times are of the monotonic clock, `wall` is the epoch's."""
+
+    manifest: Manifest
+    action: str
+    invocation: str = ""
+    started: Optional[float] = None
+    wall: float = 0.0
+    pid: int = 0
+    restarts: int = 0  # systemd's count when the watch began; a fresh start begins at 0
+    healthy_since: Optional[float] = None
+    last_answer: str = "no answer yet"
+    verdict: Optional[str] = None  # "" is healthy, anything else is the reason why not
+    seconds: float = 0.0
+    log: list[str] = field(default_factory=list)
+
+    @property
+    def healthy(self) -> bool:
+        return self.verdict == ""
+
+
+def start_and_gate(watches: Iterable[Watch], parallel: int) -> None:
+    """Fill in each watch's verdict. At most `parallel` services are on their way up at one time."""
+    waiting = list(watches)
+    active: list[Watch] = []
+    with concurrent.futures.ThreadPoolExecutor(max_workers=8) as pool:
+        while waiting or active:
+            while waiting and len(active) < max(1, parallel):
+                watch = waiting.pop(0)
+                _start(watch)
+                active.append(watch)
+            units = systemd.show([watch.manifest.unit for watch in active])
+            up = [watch for watch in active if units[watch.manifest.unit].pid]
+            answers = dict(zip((watch.manifest.unit for watch in up), pool.map(lambda watch: probe(watch.manifest.gate), up)))
+            now = time.monotonic()
+            for watch in active:
+                judge(watch, units[watch.manifest.unit], answers.get(watch.manifest.unit, watch.last_answer), now)
+                if watch.verdict:
+                    watch.log = systemd.journal(watch.manifest.unit, watch.wall)
+            active = [watch for watch in active if watch.verdict is None]
+            if active:
+                time.sleep(_TICK)
+
+
+def _start(watch: Watch) -> None:
+    unit = watch.manifest.unit
+    before = systemd.show([unit])[unit]
+    watch.started, watch.wall = time.monotonic(), time.time()
+    if watch.action == RESTART:
+        watch.invocation = before.invocation
+        systemd.restart(unit)
+    else:
+        watch.pid, watch.restarts = before.pid, before.restarts
+        systemd.run("systemctl", "reload", "--", unit)
+
+
+def judge(watch: Watch, unit: Unit, answer: str, now: float) -> None:
+    """Take one look: `answer` is "" when the probe was content. Sets the verdict when there is one."""
+    begun = watch.started or now
+    watch.seconds = now - begun
+    watch.last_answer = answer
+    if watch.action == RESTART and unit.invocation == watch.invocation and unit.active != "failed":
+        pass  # the restart is still queued, or the old process is still stopping
+    elif unit.active == "failed" or unit.sub == "auto-restart" or unit.restarts > watch.restarts:
+        watch.verdict = f"{unit.ending} after {watch.seconds:.1f} s"
+        return
+    elif unit.running and answer == "":
+        if watch.pid not in (0, unit.pid):
+            watch.verdict = f"its main process changed from {watch.pid} to {unit.pid} while it was watched"
+            return
+        watch.pid = unit.pid
+        watch.healthy_since = watch.healthy_since or now
+        if now - watch.healthy_since >= watch.manifest.gate.min_healthy_time:
+            watch.verdict = ""
+            return
+    else:
+        watch.healthy_since = None
+    if watch.seconds > watch.manifest.gate.deadline:
+        watch.verdict = f"not ready within {watch.manifest.gate.deadline:g} s: {answer or unit.active}"
+
+
+def probe(gate: Gate) -> str:
+    """Ask once; "" when the right agent is ready, else what was wrong."""
+    if gate.ready is None:
+        try:
+            socket.create_connection((gate.host, gate.port), _PROBE_TIMEOUT).close()
+        except OSError as error:
+            return f"port {gate.port}: {error.strerror or error}"
+        return ""
+    status, body = _get(gate, gate.ready)
+    if status != 200:
+        return f"{gate.ready} answered {body if status is None else f'{status} {body}'}".strip()
+    if gate.identity is None:
+        return ""
+    status, body = _get(gate, gate.identity)
+    try:
+        document = json.loads(body)
+    except ValueError:
+        document = None
+    found = document.get("agent_id") if isinstance(document, dict) else None
+    if found != gate.agent_id:
+        return f"port {gate.port} is answered by agent {found!r}, not {gate.agent_id!r}"
+    return ""
+
+
+def _get(gate: Gate, path: str) -> tuple[Optional[int], str]:
+    connection = http.client.HTTPConnection(gate.host, gate.port, timeout=_PROBE_TIMEOUT)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read(65536).decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException) as error:
+        return None, f"nothing ({getattr(error, 'strerror', None) or error or type(error).__name__})"
+    finally:
+        connection.close()

@@ -1,0 +1,51 @@
+# Copyright: muster.agents contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Phase 1, lock: one deploy a host at a time.
+
+The lock is the kernel's (`flock`), so it ends with its process and cannot go stale; the file's text only says whose it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+
+from .errors import Busy
+from .files import make_directory
+from .layout import Layout
+
+
+@contextlib.contextmanager
+def locked(layout: Layout, who: Mapping[str, str], wait: float = 0.0) -> Iterator[None]:
+    """Hold the host's lock, trying for `wait` seconds. Raises Busy naming the holder."""
+    make_directory(layout.lib, 0o711)
+    handle = os.open(layout.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + wait
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise Busy(_holder(os.pread(handle, 4096, 0))) from None
+                time.sleep(0.1)
+        owner = {**who, "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S %Z")}
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, json.dumps(owner).encode(), 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _holder(text: bytes) -> str:
+    try:
+        owner = json.loads(text)
+    except ValueError:
+        owner = {}
+    user, host = owner.get("user", "somebody"), owner.get("host", "an unknown host")
+    return f"busy: held by {user} from {host} (pid {owner.get('pid', '?')}), since {owner.get('since', 'just now')}"

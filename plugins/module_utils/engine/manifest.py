@@ -1,0 +1,158 @@
+# Copyright: muster.agents contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The manifest of a release: everything that the engine must know to run it, with no controller at hand.
+
+A release's id is the digest of its manifest, and the manifest names the digest of every file: equal id, equal bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+from .errors import EngineError
+from .files import sha256_bytes, sha256_file
+from .layout import SHA256, Layout, workload_key
+
+FORMAT = 1
+FILE_NAME = "manifest.json"
+ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
+
+
+@dataclass(frozen=True)
+class Install:
+    """A file of the release that is copied to a place of its own on the host, such as the unit."""
+
+    path: str
+    file: str
+    mode: int
+    group: Optional[str]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """When a workload counts as healthy. Times in seconds.
+
+    `ready` and `identity` are HTTP paths on `port` of `host`; without `ready` it is enough that the port takes connections.
+    """
+
+    host: str
+    port: int
+    ready: Optional[str]
+    identity: Optional[str]
+    agent_id: Optional[str]
+    deadline: float
+    min_healthy_time: float
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One release of one workload. `raw` is the document itself, which is what is written and hashed."""
+
+    key: str
+    name: str
+    base: str
+    unit: str
+    config: Optional[str]
+    files: Mapping[str, str]
+    installs: tuple[Install, ...]
+    runtime: Optional[Mapping[str, Any]]
+    check: tuple[str, ...]
+    gate: Gate
+    reload: frozenset[str]  # files whose change needs no restart
+    hidden: frozenset[str]  # files that no diff shows
+    requires: Mapping[str, str]
+    mqtt: Optional[Mapping[str, str]]
+    raw: Mapping[str, Any]
+
+    @property
+    def release(self) -> str:
+        return release_id(self.raw)
+
+    def digest(self, architecture: str) -> Optional[str]:
+        """The runtime's digest for this machine; raises EngineError where the runtime has none."""
+        if self.runtime is None:
+            return None
+        artifacts = self.runtime["artifacts"]
+        wanted = ARCHITECTURES.get(architecture, architecture)
+        found = artifacts.get(wanted) or artifacts.get("any")
+        if not isinstance(found, str) or not SHA256.fullmatch(found):
+            raise EngineError(
+                f"runtime {self.runtime['name']!r} has no artifact for {wanted}; it has {', '.join(sorted(artifacts))}"
+            )
+        return found
+
+
+def canonical(raw: Mapping[str, Any]) -> bytes:
+    return json.dumps(raw, sort_keys=True, ensure_ascii=False, indent=1).encode() + b"\n"
+
+
+def release_id(raw: Mapping[str, Any]) -> str:
+    """The first 16 hex digits of the manifest's SHA-256."""
+    return sha256_bytes(canonical(raw))[:16]
+
+
+def parse(raw: Mapping[str, Any]) -> Manifest:
+    """Raises EngineError where a manifest lacks something or names a file it does not hold."""
+    if raw.get("format") != FORMAT:
+        raise EngineError(f"a manifest in format {raw.get('format')!r}; this engine knows {FORMAT}")
+    try:
+        gate = raw["gate"]
+        manifest = Manifest(
+            key=workload_key(raw["kind"], raw["name"]),
+            name=raw["name"],
+            base=raw["base"],
+            unit=raw["unit"],
+            config=raw.get("config"),
+            files=dict(raw["files"]),
+            installs=tuple(
+                Install(path, entry["file"], int(entry["mode"], 8), entry.get("group"))
+                for path, entry in sorted(raw["install"].items())
+            ),
+            runtime=raw.get("runtime"),
+            check=tuple(raw.get("check") or ()),
+            gate=Gate(
+                host=str(gate.get("host", "127.0.0.1")),
+                port=int(gate["port"]),
+                ready=gate.get("ready"),
+                identity=gate.get("identity"),
+                agent_id=gate.get("agent_id"),
+                deadline=float(gate["deadline"]),
+                min_healthy_time=float(gate["min_healthy_time"]),
+            ),
+            reload=frozenset(raw.get("reload") or ()),
+            hidden=frozenset(raw.get("hidden") or ()),
+            requires=dict(raw.get("requires") or {}),
+            mqtt=raw.get("mqtt"),
+            raw=raw,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise EngineError(f"manifest of {raw.get('name', '?')}: {type(error).__name__} {error}") from None
+    absent = {install.file for install in manifest.installs} - set(manifest.files)
+    unsafe = [name for name in manifest.files if "/" in name or name.startswith(".") or name == FILE_NAME]
+    if absent or unsafe:
+        raise EngineError(f"manifest of {manifest.name}: no such file {sorted(absent) or unsafe}")
+    return manifest
+
+
+def read(layout: Layout, key: str, release: str) -> Manifest:
+    """The manifest of a release on disk. Raises EngineError where it is missing or not what its id says."""
+    path = layout.release(key, release) / FILE_NAME
+    try:
+        data = path.read_bytes()
+        manifest = parse(json.loads(data))
+    except FileNotFoundError:
+        raise EngineError(f"{path}: missing; deploy the agent again to restore it") from None
+    except ValueError as error:
+        raise EngineError(f"{path}: not a manifest ({error})") from None
+    if sha256_bytes(data)[:16] != release:
+        raise EngineError(f"{path}: its digest is not {release}; it was altered")
+    return manifest
+
+
+def altered(directory: Path, manifest: Manifest) -> list[str]:
+    """The files of a release on disk whose bytes are not what the manifest says."""
+    return [name for name, digest in manifest.files.items() if sha256_file(directory / name) != digest]

@@ -1,0 +1,80 @@
+# Copyright: muster.agents contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the controller asks for, in one JSON document on standard input."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Optional
+
+from . import envfile, manifest
+from .errors import EngineError
+from .files import sha256_bytes
+from .manifest import Manifest
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One workload as it should be: its manifest, the texts of its files, and its secrets (None: it has no such file)."""
+
+    manifest: Manifest
+    texts: Mapping[str, str]
+    secrets: Mapping[str, str]
+
+    @property
+    def secrets_text(self) -> Optional[str]:
+        return envfile.render(self.secrets) if self.secrets else None
+
+
+@dataclass(frozen=True)
+class Request:
+    """`phase`: stage, retire, switch or remove. `names`: the selected agents by fleet key; `fleet`: all of them."""
+
+    phase: str
+    who: Mapping[str, str]
+    wanted: Mapping[str, Wanted]
+    names: tuple[str, ...]
+    fleet: tuple[str, ...]
+    runtime_files: Mapping[str, str]
+    check_mode: bool
+    purge: bool
+    assume_gone: bool
+    parallel: int
+
+    @property
+    def secrets(self) -> dict[str, Mapping[str, str]]:
+        return {key: wanted.secrets for key, wanted in self.wanted.items()}
+
+
+def parse(text: str) -> Request:
+    """Raises EngineError where the document is not a request or a file is not what its manifest says."""
+    try:
+        raw = json.loads(text)
+    except ValueError as error:
+        raise EngineError(f"not a request: {error}") from None
+    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+        raise EngineError(f"not a request in format {FORMAT}")
+    secrets = raw.get("secrets", {})
+    wanted: dict[str, Wanted] = {}
+    for item in raw.get("workloads", []):
+        document = manifest.parse(item["manifest"])
+        for name, digest in document.files.items():
+            if sha256_bytes(item["files"].get(name, "").encode()) != digest:
+                raise EngineError(f"{document.name}: {name} arrived with another digest than its manifest says")
+        wanted[document.key] = Wanted(document, item["files"], secrets.get(document.key, {}))
+    return Request(
+        phase=raw.get("phase", ""),
+        who=raw.get("who", {}),
+        wanted=wanted,
+        names=tuple(raw.get("names", ())),
+        fleet=tuple(raw.get("fleet", ())),
+        runtime_files=raw.get("runtime_files", {}),
+        check_mode=bool(raw.get("check_mode")),
+        purge=bool(raw.get("purge")),
+        assume_gone=bool(raw.get("assume_gone")),
+        parallel=int(raw.get("parallel", 8)),
+    )

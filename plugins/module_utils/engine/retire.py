@@ -1,0 +1,107 @@
+# Copyright: muster.agents contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Taking agents off a host: those that moved away or were scaled down, and those that a person removes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import envfile, manifest, presence, systemd
+from .errors import EngineError
+from .files import read_bytes, remove
+from .layout import KINDS, Layout
+from .lock import locked
+from .mask import masked, secret_values
+from .prune import prune
+from .recover import recover
+from .request import Request
+from .state import State, load, record, save
+from .switch import take_down
+
+_AGENTS = KINDS["agent"] + "/"
+
+
+def moved_away(state: State, request: Request) -> list[tuple[str, str]]:
+    """(key, name) of the selected agents that are here and should not be, by today's plan."""
+    return [
+        (key, key[len(_AGENTS) :])
+        for key, entry in sorted(state.workloads.items())
+        if key.startswith(_AGENTS) and entry.get("base") in request.names and key not in request.wanted
+    ]
+
+
+def orphans(state: State, request: Request) -> list[str]:
+    """Agents that are here and that no fleet file names any more; they are reported, never removed unasked."""
+    if not request.fleet:
+        return []
+    return [
+        key[len(_AGENTS) :]
+        for key, entry in sorted(state.workloads.items())
+        if key.startswith(_AGENTS) and entry.get("base") not in request.fleet
+    ]
+
+
+def retire(layout: Layout, request: Request) -> dict[str, Any]:
+    """Stop what moved away. Its data stays; its status on the broker is left to the host it moved to."""
+    with locked(layout, request.who, wait=10.0):
+        recover(layout, request.who)
+        state = load(layout)
+        names = [_remove_one(layout, state, key, request, clear=False)["name"] for key, _ in moved_away(state, request)]
+        _finish(layout, state, names)
+        return {"retired": names}
+
+
+def remove_agents(layout: Layout, request: Request) -> dict[str, Any]:
+    """Remove the named agents: service, unit, secrets, releases and retained status; data too with `purge`."""
+    if request.check_mode:
+        return {"removed": [{"name": key[len(_AGENTS) :]} for key in _named(load(layout), request)], "purged": []}
+    with locked(layout, request.who):
+        recover(layout, request.who)
+        state = load(layout)
+        removed = [_remove_one(layout, state, key, request, clear=True) for key in _named(state, request)]
+        purged = _purge_data(layout, request, removed) if request.purge else []
+        _finish(layout, state, [entry["name"] for entry in removed])
+        return {"removed": removed, "purged": purged}
+
+
+def _named(state: State, request: Request) -> list[str]:
+    """Keys of the named agents; an instance (`writer-2`) may be named as well as the whole agent (`writer`)."""
+    return [
+        key
+        for key, entry in sorted(state.workloads.items())
+        if key.startswith(_AGENTS) and {entry.get("base"), key[len(_AGENTS) :]} & set(request.names)
+    ]
+
+
+def _remove_one(layout: Layout, state: State, key: str, request: Request, clear: bool) -> dict[str, str]:
+    name = key[len(_AGENTS) :]
+    secrets = envfile.parse((read_bytes(layout.secrets_file(key)) or b"").decode("utf-8", "replace"))
+    try:
+        document = manifest.read(layout, key, state.release(key) or "")
+    except EngineError:
+        unit = state.workloads[key].get("unit", f"agent-{name}.service")
+        systemd.run("systemctl", "disable", "--now", "--", unit)
+        remove(layout.on_host(f"/etc/systemd/system/{unit}"))
+        remove(layout.secrets_file(key))
+        warning = "its release was damaged; the retained status on the broker was not cleared"
+    else:
+        take_down(layout, key, document)
+        warning = presence.clear(document, secrets) if clear else ""
+    remove(layout.workload(key))
+    state.workloads.pop(key, None)
+    save(layout, state)
+    record(layout, {"who": dict(request.who), "key": key, "name": name, "result": "removed" if clear else "retired"})
+    return {"name": name, "warning": masked(warning, secret_values({key: secrets}))}
+
+
+def _purge_data(layout: Layout, request: Request, removed: list[dict[str, str]]) -> list[str]:
+    """Data of the removed agents, and of those named that were removed earlier without purge."""
+    units = {f"agent-{name}.service" for name in (*request.names, *(entry["name"] for entry in removed))}
+    return [str(path) for unit in sorted(units) for path in layout.data_directories(unit) if remove(path)]
+
+
+def _finish(layout: Layout, state: State, names: list[str]) -> None:
+    if names:
+        systemd.daemon_reload()
+        prune(layout, state, [])
+        save(layout, state)

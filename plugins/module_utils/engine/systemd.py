@@ -1,0 +1,156 @@
+# Copyright: muster.agents contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The few words that the engine says to systemd, always about many units at once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+from .errors import EngineError, Unsupported
+
+OLDEST = 247
+_PROPERTIES = (
+    "Id,LoadState,ActiveState,SubState,Result,MainPID,NRestarts,UnitFileState,ExecMainStatus,ExecMainCode,"
+    "ActiveEnterTimestampMonotonic,NeedDaemonReload,FragmentPath,InvocationID"
+)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What `systemctl show` says of one unit."""
+
+    name: str
+    load: str
+    active: str
+    sub: str
+    result: str
+    pid: int
+    restarts: int
+    file_state: str
+    exit_status: int
+    exit_code: int
+    active_since: float  # seconds of the monotonic clock, 0.0 when it never was
+    need_reload: bool
+    invocation: str  # a new one for every start
+
+    @property
+    def running(self) -> bool:
+        return self.active in ("active", "reloading")
+
+    @property
+    def enabled(self) -> bool:
+        return self.file_state == "enabled"
+
+    @property
+    def ending(self) -> str:
+        """Why the main process ended, in words."""
+        # ExecMainCode is wait(2)'s si_code: 1 exited, 2 killed, 3 dumped.
+        if self.result in ("exit-code", "success") and self.exit_code == 1:
+            return f"exited with status {self.exit_status}"
+        if self.result in ("signal", "core-dump", "oom-kill") or self.exit_code in (2, 3):
+            return f"was killed by signal {self.exit_status} ({self.result})"
+        return f"ended with result {self.result!r}"
+
+
+def run(*arguments: str, timeout: float = 90.0) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "LC_ALL": "C.UTF-8", "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0"}
+    return subprocess.run(
+        arguments, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False
+    )
+
+
+def systemctl(*arguments: str) -> None:
+    """Run systemctl; raises EngineError with its own words."""
+    done = run("systemctl", *arguments)
+    if done.returncode != 0:
+        words = (done.stderr or done.stdout).strip().splitlines()
+        raise EngineError(f"systemctl {arguments[0]}: {words[-1] if words else f'exit status {done.returncode}'}")
+
+
+def require() -> int:
+    """systemd's version. Raises Unsupported in one line where it is not running or too old."""
+    if not os.path.isdir("/run/systemd/system") or shutil.which("systemctl") is None:
+        raise Unsupported("this host does not run systemd as its init: agents cannot be services here")
+    words = run("systemctl", "--version").stdout.split()
+    version = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+    if version < OLDEST:
+        raise Unsupported(f"systemd {version} is too old; {OLDEST} (Debian 11) or newer is needed")
+    return version
+
+
+def show(units: Sequence[str]) -> dict[str, Unit]:
+    """The state of many units in one call."""
+    if not units:
+        return {}
+    done = run("systemctl", "show", f"--property={_PROPERTIES}", "--", *units)
+    if done.returncode != 0:
+        raise EngineError(f"systemctl show: {done.stderr.strip()}")
+    blocks = [dict(line.partition("=")[::2] for line in block.splitlines()) for block in done.stdout.strip().split("\n\n")]
+    # systemctl answers in the order asked; `Id` differs from the asked name only for aliases.
+    return {name: _unit(name, block) for name, block in zip(units, blocks)}
+
+
+def _unit(name: str, block: dict[str, str]) -> Unit:
+    return Unit(
+        name=name,
+        load=block.get("LoadState", ""),
+        active=block.get("ActiveState", ""),
+        sub=block.get("SubState", ""),
+        result=block.get("Result", ""),
+        pid=_number(block.get("MainPID")),
+        restarts=_number(block.get("NRestarts")),
+        file_state=block.get("UnitFileState", ""),
+        exit_status=_number(block.get("ExecMainStatus")),
+        exit_code=_number(block.get("ExecMainCode")),
+        active_since=_number(block.get("ActiveEnterTimestampMonotonic")) / 1e6,
+        need_reload=block.get("NeedDaemonReload") == "yes",
+        invocation=block.get("InvocationID", ""),
+    )
+
+
+def _number(text: Optional[str]) -> int:
+    return int(text) if text and text.isdigit() else 0
+
+
+def journal(unit: str, since: float, lines: int = 12) -> list[str]:
+    """The last log lines of a unit since a time (seconds since the epoch)."""
+    done = run("journalctl", "--quiet", "--no-pager", "--output=cat", f"--lines={lines}", f"--since=@{since:.3f}", f"--unit={unit}")
+    return [line for line in done.stdout.splitlines() if line.strip()]
+
+
+def verify(unit_file: str) -> Optional[str]:
+    """What `systemd-analyze verify` has against a unit file, or None.
+
+    Unknown settings are only a warning: a unit may use what a newer systemd offers (RestartSteps= since 254).
+    """
+    done = run("systemd-analyze", "verify", unit_file)
+    if done.returncode == 0:
+        return None
+    name = os.path.basename(unit_file)
+    complaints = [line for line in done.stderr.splitlines() if name in line and "Unknown key name" not in line]
+    return "; ".join(complaints) if complaints else None
+
+
+def enable(units: Iterable[str]) -> None:
+    names = sorted(units)
+    if names:
+        systemctl("--no-reload", "enable", "--", *names)
+
+
+def daemon_reload() -> None:
+    systemctl("daemon-reload")
+
+
+def restart(unit: str) -> None:
+    """Queue a restart and return at once; an earlier start limit does not stand in the way."""
+    run("systemctl", "reset-failed", "--", unit)
+    systemctl("--no-block", "restart", "--", unit)
+
+
+def stop(unit: str) -> None:
+    systemctl("stop", "--", unit)

@@ -1,0 +1,135 @@
+# Copyright: muster.agents contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+#!/usr/bin/python
+# -*- coding: utf-8 -*-
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: engine_call
+short_description: Hand one request to the release engine on a host
+version_added: 0.1.0
+description:
+  - The host side of M(muster.agents.agent_release), M(muster.agents.broker_release) and M(muster.agents.agent_info), which call it; playbooks do not.
+  - Installs the engine C(muster) where it is missing or differs, runs it with the request on its standard input, and returns its report.
+options:
+  engine:
+    description: The engine, a zipapp, in base64.
+    type: str
+    required: true
+  engine_sha256:
+    description: Its SHA-256.
+    type: str
+    required: true
+  request:
+    description: The request, JSON deflated and in base64.
+    type: str
+    required: true
+  secrets:
+    description: Environment variables with secrets by workload, packed in the same way. They go to the engine on standard input only.
+    type: str
+    required: true
+attributes:
+  check_mode:
+    description: Nothing on the host is changed; the engine runs from a temporary file and only looks.
+    support: full
+  diff_mode:
+    description: The report holds the differences, with secrets hidden.
+    support: full
+extends_documentation_fragment:
+  - muster.agents.attributes
+author:
+  - muster.agents contributors (@muster)
+seealso:
+  - module: muster.agents.agent_release
+"""
+
+EXAMPLES = r"""
+- name: It is called by the action plugin of agent_release, not by playbooks
+  muster.agents.agent_release:
+    phase: stage
+    plan: "{{ planned.plan }}"
+"""
+
+RETURN = r"""
+report:
+  description: The engine's report, or C(error) and C(kind).
+  returned: always
+  type: dict
+"""
+
+import base64
+import hashlib
+import json
+import os
+import sys
+import tempfile
+import zlib
+
+from ansible.module_utils.basic import AnsibleModule
+
+ENGINE = "/usr/local/lib/muster/muster.pyz"
+COMMAND = "/usr/local/bin/muster"
+
+
+def unpacked(text):
+    return json.loads(zlib.decompress(base64.b64decode(text)))
+
+
+def engine_path(module):
+    """The engine with the digest asked for: the installed one, or a fresh copy of it."""
+    wanted = module.params["engine_sha256"]
+    try:
+        with open(ENGINE, "rb") as stream:
+            if hashlib.sha256(stream.read()).hexdigest() == wanted:
+                return ENGINE
+    except OSError:
+        pass
+    data = base64.b64decode(module.params["engine"])
+    if hashlib.sha256(data).hexdigest() != wanted:
+        module.fail_json(msg="the engine arrived with another digest than announced; nothing was installed")
+    if module.check_mode:
+        return write_copy(data, module.tmpdir)
+    os.makedirs(os.path.dirname(ENGINE), mode=0o755, exist_ok=True)
+    module.atomic_move(write_copy(data, os.path.dirname(ENGINE)), ENGINE)
+    os.chmod(ENGINE, 0o755)
+    if not os.path.islink(COMMAND):
+        os.makedirs(os.path.dirname(COMMAND), mode=0o755, exist_ok=True)
+        os.symlink(ENGINE, COMMAND)
+    return ENGINE
+
+
+def write_copy(data, directory):
+    handle, path = tempfile.mkstemp(prefix=".muster-", suffix=".pyz", dir=directory)
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(data)
+    return path
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=dict(
+            engine=dict(type="str", required=True),
+            engine_sha256=dict(type="str", required=True),
+            request=dict(type="str", required=True, no_log=True),
+            secrets=dict(type="str", required=True, no_log=True),
+        ),
+        supports_check_mode=True,
+    )
+    if os.geteuid() != 0:
+        module.exit_json(report=dict(error="root is needed on the host; set `become: true`", kind="unsupported"))
+    request = unpacked(module.params["request"])
+    request["secrets"] = unpacked(module.params["secrets"])
+    # -I: neither the environment nor a user's site-packages reach the engine.
+    command = [sys.executable, "-I", engine_path(module), "apply"]
+    code, out, err = module.run_command(command, data=json.dumps(request), binary_data=False)
+    try:
+        report = json.loads(out)
+    except ValueError:
+        lines = err.strip().splitlines() or ["no answer"]
+        report = dict(error="the engine ended with status %d: %s" % (code, lines[-1]), kind="unsupported" if code == 69 else "refused")
+    module.exit_json(changed=False, report=report)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+# Copyright: muster.agents contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""From the controller to the engine on a host and back: one module call, secrets apart from everything else."""
+
+from __future__ import annotations
+
+import base64
+import getpass
+import json
+import re
+import socket
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.muster.agents.plugins.module_utils.engine import request as engine_request
+from ansible_collections.muster.agents.plugins.plugin_utils import mosquitto
+from ansible_collections.muster.agents.plugins.plugin_utils.engine_archive import engine_archive
+from ansible_collections.muster.agents.plugins.plugin_utils.plan import DERIVED_PASSWORD, DERIVED_USERNAME
+
+_MODULE = "muster.agents.engine_call"
+# The inventory variables that hold secrets. They are read here, at the last moment, and are never a task's argument.
+SECRETS, CREDENTIALS_KEY = "agent_secrets", "fleet_credentials_key"
+
+
+class HostRefused(Exception):
+    """The engine, or what stands before it, said no. `kind` is the engine's word for it."""
+
+    def __init__(self, message: str, kind: str = "refused") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def call_engine(
+    action: ActionBase, task_vars: Mapping[str, Any], request: Mapping[str, Any], secrets: Mapping[str, Mapping[str, str]]
+) -> dict[str, Any]:
+    """Run one request on the task's host and return the engine's report. Raises HostRefused in one line."""
+    archive, digest = engine_archive()
+    whole = {"format": engine_request.FORMAT, "who": _who(), "check_mode": bool(action._task.check_mode), **request}
+    result = action._execute_module(
+        module_name=_MODULE,
+        module_args={
+            "engine": base64.b64encode(archive).decode(),
+            "engine_sha256": digest,
+            "request": _packed(whole),
+            "secrets": _packed(secrets),
+        },
+        task_vars=dict(task_vars),
+    )
+    report = result.get("report")
+    if not isinstance(report, dict):
+        raise HostRefused(_one_line(result), "unsupported" if _no_python(result) else "refused")
+    if "error" in report:
+        raise HostRefused(report["error"], report.get("kind", "refused"))
+    return report
+
+
+def _packed(document: Mapping[str, Any]) -> str:
+    return base64.b64encode(zlib.compress(json.dumps(document).encode(), 6)).decode()
+
+
+def _who() -> dict[str, str]:
+    return {"user": getpass.getuser(), "host": socket.gethostname()}
+
+
+def _words(result: Mapping[str, Any]) -> str:
+    return "\n".join(str(result.get(key) or "") for key in ("msg", "module_stderr", "module_stdout", "exception"))
+
+
+def _no_python(result: Mapping[str, Any]) -> bool:
+    return bool(re.search(r"interpreter .*not found|No such file or directory|[Pp]ython.*(minimum|version)", _words(result)))
+
+
+def _one_line(result: Mapping[str, Any]) -> str:
+    """What a module that never came to answer said, without its traceback."""
+    if _no_python(result):
+        found = re.search(r"minimum of Python version[^\n]*", _words(result))
+        return "Python 3.9 or newer is needed on the host" + (f": Ansible says: {found.group(0)}" if found else "; none was found")
+    lines = [line for line in _words(result).splitlines() if line.strip()]
+    return lines[0] if lines else "the host gave no answer"
+
+
+def missing(what: str, name: str) -> dict[str, str]:
+    """A line of --diff for something that the host lacks and the run brings."""
+    return {"before_header": what, "after_header": what, "before": "", "after": f"{name}\n"}
+
+
+class Secrets:
+    """Turns the plan's references into values, for the agents of one host."""
+
+    def __init__(self, action: ActionBase, task_vars: Mapping[str, Any]) -> None:
+        self._action, self._vars = action, task_vars
+
+    def of(self, sources: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+        """variable → value. Raises AnsibleActionFail naming the variable that is missing."""
+        return {variable: self._value(source) for variable, source in sources.items()}
+
+    def _value(self, source: Mapping[str, str]) -> str:
+        if source["from"] == DERIVED_USERNAME:
+            return source["name"]
+        if source["from"] == DERIVED_PASSWORD:
+            return mosquitto.derive_password(self.credentials_key(), source["name"])
+        values = self._template(self._vars.get(SECRETS)) if isinstance(self._vars.get(SECRETS), str) else self._vars.get(SECRETS)
+        return str(self._template((values or {})[source["name"]]))
+
+    def credentials_key(self) -> str:
+        """The one key of the fleet from which every agent's MQTT password is derived."""
+        key = str(self._template(self._vars.get(CREDENTIALS_KEY)) or "")
+        if len(key) < 16:
+            raise AnsibleActionFail(
+                f"{CREDENTIALS_KEY} is missing or shorter than 16 characters; put the output of `openssl rand -hex 32` "
+                "there with `ansible-vault edit` (group_vars/all/vault.yml)"
+            )
+        return key
+
+    def _template(self, value: Any) -> Any:
+        return self._action._templar.template(value)

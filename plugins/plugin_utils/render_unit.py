@@ -1,0 +1,43 @@
+# Copyright: muster.agents contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The systemd unit and environment of one agent, as text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jinja2
+
+
+def unit_word(word: str) -> str:
+    """One word of an ExecStart= line, quoted as systemd.service(5) wants it."""
+    escaped = word.replace("%", "%%").replace("$", "$$").replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"' if re.search(r"[\s;'\"\\]", word) or not word else escaped
+
+
+def unit_words(words: Iterable[str]) -> str:
+    return " ".join(unit_word(word) for word in words)
+
+
+def unit_text(text: str) -> str:
+    """Free text for Description= and the like: one line, no specifiers."""
+    return " ".join(text.split()).replace("%", "%%").rstrip("\\")
+
+
+def render_unit(template: str, variables: Mapping[str, Any]) -> str:
+    """Render the unit's template, the built-in one or the user's own.
+
+    Raises ValueError naming the line where the template is wrong or asks for something that is not there.
+    """
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
+    )
+    environment.filters.update(unit_word=unit_word, unit_words=unit_words, unit_text=unit_text)
+    try:
+        return environment.from_string(template).render(variables)
+    except jinja2.TemplateSyntaxError as error:
+        raise ValueError(f"line {error.lineno}: {error.message}") from None
+    except jinja2.TemplateError as error:
+        raise ValueError(str(error)) from None

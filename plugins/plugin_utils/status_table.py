@@ -1,0 +1,50 @@
+# Copyright: muster.agents contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What runs where, as a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_COLUMNS = ("AGENT", "HOST", "RELEASE", "CONFIG", "STATE", "READY", "UPTIME", "RESTARTS", "PORT")
+_DIGITS = 12  # of a digest, as people compare them
+
+
+def duration(seconds: float) -> str:
+    """`42s`, `3m10s`, `5h02m`, `3d04h`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days}d{hours:02}h"
+    if hours:
+        return f"{hours}h{minutes:02}m"
+    return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
+
+
+def status_table(agents: Sequence[Mapping[str, Any]], silent: Mapping[str, str]) -> str:
+    """A header, a line for each agent, then what is wrong, in words. `silent`: host → why it gave no answer."""
+    rows = [_row(agent) for agent in sorted(agents, key=lambda agent: (agent["name"], agent["host"]))]
+    rows += [("?", host, *["-"] * (len(_COLUMNS) - 2)) for host in sorted(silent)]
+    widths = [max(len(row[index]) for row in [_COLUMNS, *rows]) for index in range(len(_COLUMNS))]
+    lines = ["  ".join(word.ljust(width) for word, width in zip(row, widths)).rstrip() for row in [_COLUMNS, *rows]]
+    notes = [f"{agent['name']} on {agent['host']}: {agent['detail']}" for agent in agents if agent["detail"]]
+    notes += [f"{host}: {reason}" for host, reason in sorted(silent.items())]
+    if not rows:
+        notes.append("no agent runs on these hosts")
+    return "\n".join([*lines, *(["", *notes] if notes else [])])
+
+
+def _row(agent: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        agent["name"],
+        agent["host"],
+        (agent["release"] or "-")[:_DIGITS],
+        (agent["config_sha256"] or "-")[:_DIGITS],
+        agent["state"],
+        "yes" if agent["ready"] else "NO",
+        duration(agent["uptime_seconds"]),
+        str(agent["restarts"]),
+        str(agent["port"] or "-"),
+    )
