@@ -7,10 +7,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
+
 from ansible_collections.muster.agents.plugins.plugin_utils.fleet import read_fleet
 from ansible_collections.muster.agents.plugins.plugin_utils.plan import Broker, Inputs, make_plan
 from ansible_collections.muster.agents.plugins.plugin_utils.problems import InputError, Problem
@@ -19,11 +20,11 @@ from ansible_collections.muster.agents.plugins.plugin_utils.runtimes import read
 _UNIT_TEMPLATE = Path(__file__).resolve().parents[2] / "roles/agent/templates/agent.service.j2"
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):
     TRANSFERS_FILES = False
     _supports_check_mode = True
 
-    def run(self, tmp: Optional[str] = None, task_vars: Optional[dict[str, Any]] = None) -> dict[str, Any]:
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
         _, options = self.validate_argument_spec(
@@ -46,12 +47,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return {
                 **result,
                 "failed": True,
-                "problems": [dataclasses.asdict(problem) for problem in error.problems],
-                "msg": f"{count} {word} found before any host was touched:\n" + "\n".join(map(str, error.problems)),
+                "msg": f"{count} {word} found before any host was touched:\n"
+                + "\n".join(map(str, error.problems)),
             }
         document = dataclasses.asdict(plan)
         document["hosts"] = {host: plan.hosts.get(host, []) for host in plan.pool}
-        document["brokers"] = list(variables.get("groups", {}).get(options["broker_group"], [])) if not options["broker_url"] else []
+        document["brokers"] = (
+            list(variables.get("groups", {}).get(options["broker_group"], []))
+            if not options["broker_url"]
+            else []
+        )
         return {**result, "changed": False, "plan": document}
 
     def _inputs(self, options: Mapping[str, Any], variables: Mapping[str, Any]) -> Inputs:
@@ -76,7 +81,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _hosts(self, pattern: str, variables: Mapping[str, Any]) -> Sequence[str]:
         """Any host pattern of Ansible's, over the whole inventory whatever --limit says."""
-        lookup = lookup_loader.get("ansible.builtin.inventory_hostnames", loader=self._loader, templar=self._templar)
+        lookup = lookup_loader.get(
+            "ansible.builtin.inventory_hostnames", loader=self._loader, templar=self._templar
+        )
         return list(lookup.run([pattern], variables=dict(variables)))
 
 
@@ -104,7 +111,7 @@ def _shown(path: Path) -> str:
         return str(path)
 
 
-def _broker(options: Mapping[str, Any], variables: Mapping[str, Any]) -> Optional[Broker]:
+def _broker(options: Mapping[str, Any], variables: Mapping[str, Any]) -> Broker | None:
     if options["broker_url"]:
         return Broker(options["broker_url"], own=False)
     hosts = variables.get("groups", {}).get(options["broker_group"], [])

@@ -5,23 +5,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Optional
+from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+
 from ansible_collections.muster.agents.plugins.module_utils.engine.layout import workload_key
 from ansible_collections.muster.agents.plugins.plugin_utils import artifacts
-from ansible_collections.muster.agents.plugins.plugin_utils.host_call import HostRefused, Secrets, call_engine, missing
+from ansible_collections.muster.agents.plugins.plugin_utils.host_call import (
+    HostRefused,
+    Secrets,
+    call_engine,
+    missing,
+)
 from ansible_collections.muster.agents.plugins.plugin_utils.problems import InputError
 
 _PHASES = ("stage", "retire", "switch", "remove")
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):
     TRANSFERS_FILES = True
     _supports_check_mode = True
 
-    def run(self, tmp: Optional[str] = None, task_vars: Optional[dict[str, Any]] = None) -> dict[str, Any]:
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         _, options = self.validate_argument_spec(
             {
@@ -57,14 +63,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             report = call_engine(self, variables, request, secrets)
         pending = {one["name"]: one["reasons"] for one in report["workloads"] if one["action"] != "nothing"}
         for name in report["orphans"]:
-            Display().warning(f"{self._host}: {name} runs here, and no fleet names it: playbooks/remove.yml -e agent={name}")
+            Display().warning(
+                f"{self._host}: {name} runs here, and no fleet names it: playbooks/remove.yml -e agent={name}"
+            )
         return {
-            "changed": bool(pending or report["retire"]),
+            "changed": bool(pending or report["retire"]) and not report["refused"],
             "pending": pending,
             "retire": report["retire"],
             "refused": report["refused"],
             "orphans": report["orphans"],
-            "diff": report["diff"] + [missing("runtime", f"{name} {digest}") for digest, name in needed.items()],
+            "diff": report["diff"]
+            + [missing("runtime", f"{name} {digest}") for digest, name in needed.items()],
             "msg": "; ".join(f"{name}: {', '.join(reasons)}" for name, reasons in sorted(pending.items())),
         }
 
@@ -82,7 +91,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _retire(self, options: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
         names = options["staged"]["retire"]
         if not self._task.check_mode:
-            names = call_engine(self, variables, self._request("retire", options, self._workloads(options)), {})["retired"]
+            names = call_engine(
+                self, variables, self._request("retire", options, self._workloads(options)), {}
+            )["retired"]
         for name in names:
             Display().display(f"  {self._host}: {name} retired, it moved away")
         return {"changed": bool(names), "retired": names}
@@ -90,33 +101,41 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _switch(self, options: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
         pending = options["staged"]["pending"]
         if self._task.check_mode:
-            return {"changed": bool(pending), "outcomes": []}
+            return {"changed": bool(pending), "results_by_agent": {}}
         workloads = [one for one in self._workloads(options) if one["manifest"]["name"] in pending]
         request = self._request("switch", options, workloads)
         report = call_engine(self, variables, request, _secrets(self, variables, workloads))
         outcomes = report["outcomes"]
+        results = {outcome["name"]: outcome["result"] for outcome in outcomes}
         bad = [outcome for outcome in outcomes if outcome["result"] != "released"]
         for outcome in outcomes:
             if outcome not in bad:
                 why = ", ".join(pending.get(outcome["name"], []))
-                Display().display(f"  {self._host}: {outcome['name']} released {outcome['after']} ({why}), healthy")
-        result: dict[str, Any] = {"changed": bool(outcomes), "outcomes": outcomes}
+                Display().display(
+                    f"  {self._host}: {outcome['name']} released {outcome['after']} ({why}), healthy"
+                )
+        result: dict[str, Any] = {"changed": bool(outcomes), "outcomes": results}
         if bad:
-            result.update(failed=True, msg="\n".join(f"{self._host}: {_sentence(outcome)}" for outcome in bad))
+            sentences = [f"{self._host}: {_sentence(outcome)}" for outcome in bad]
+            result.update(failed=True, msg="\n".join(sentences))
         return result
 
     def _remove(self, options: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
-        report = call_engine(self, variables, {"phase": "remove", "names": options["names"], "purge": options["purge"]}, {})
+        report = call_engine(
+            self, variables, {"phase": "remove", "names": options["names"], "purge": options["purge"]}, {}
+        )
         for entry in report["removed"]:
             if entry.get("warning"):
                 Display().warning(f"{self._host}: {entry['name']}: {entry['warning']}")
-        names = [entry["name"] for entry in report["removed"]]
-        return {"changed": bool(names or report["purged"]), "removed": names, "purged": report["purged"]}
+            Display().display(f"  {self._host}: {entry['name']} removed")
+        return {"changed": bool(report["removed"] or report["purged"]), **report}
 
     def _workloads(self, options: Mapping[str, Any]) -> list[dict[str, Any]]:
         return list(options["plan"]["hosts"].get(self._host, []))
 
-    def _request(self, phase: str, options: Mapping[str, Any], workloads: list[dict[str, Any]]) -> dict[str, Any]:
+    def _request(
+        self, phase: str, options: Mapping[str, Any], workloads: list[dict[str, Any]]
+    ) -> dict[str, Any]:
         plan = options["plan"]
         return {
             "phase": phase,
@@ -128,10 +147,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         }
 
 
-def _secrets(action: ActionBase, variables: Mapping[str, Any], workloads: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
+def _secrets(
+    action: ActionBase, variables: Mapping[str, Any], workloads: list[dict[str, Any]]
+) -> dict[str, dict[str, str]]:
     secrets = Secrets(action, variables)
     return {
-        workload_key(one["manifest"]["kind"], one["manifest"]["name"]): secrets.of(one["secrets"]) for one in workloads
+        workload_key(one["manifest"]["kind"], one["manifest"]["name"]): secrets.of(one["secrets"])
+        for one in workloads
     }
 
 

@@ -5,20 +5,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Optional
+from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+
 from ansible_collections.muster.agents.plugins.plugin_utils.broker import broker_workload
-from ansible_collections.muster.agents.plugins.plugin_utils.host_call import HostRefused, Secrets, call_engine, missing
+from ansible_collections.muster.agents.plugins.plugin_utils.host_call import (
+    HostRefused,
+    Secrets,
+    call_engine,
+    missing,
+)
 from ansible_collections.muster.agents.plugins.plugin_utils.mosquitto import BrokerSettings, Listener
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):
     TRANSFERS_FILES = False
     _supports_check_mode = True
 
-    def run(self, tmp: Optional[str] = None, task_vars: Optional[dict[str, Any]] = None) -> dict[str, Any]:
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
         _, options = self.validate_argument_spec(
@@ -63,8 +69,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         for outcome in result["outcomes"]:
             if outcome["result"] != "released":
                 log = "".join(f"\n    | {line}" for line in outcome["log"])
-                return {**result, "failed": True, "msg": f"{host}: the broker was {outcome['result']}: it {outcome['reason']}{log}"}
-            Display().display(f"  {host}: broker released {outcome['after']} ({', '.join(changes['mosquitto'])}), healthy")
+                return {
+                    **result,
+                    "failed": True,
+                    "msg": f"{host}: the broker was {outcome['result']}: it {outcome['reason']}{log}",
+                }
+            Display().display(
+                f"  {host}: broker released {outcome['after']} ({', '.join(changes['mosquitto'])}), healthy"
+            )
         if report["refused"]:
-            return {**result, "failed": True, "msg": "\n".join(f"{host}: {reason}" for reason in report["refused"].values())}
+            return {
+                **result,
+                "failed": True,
+                "msg": "\n".join(f"{host}: {reason}" for reason in report["refused"].values()),
+            }
         return result

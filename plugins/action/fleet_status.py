@@ -6,19 +6,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Optional
+from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+
 from ansible_collections.muster.agents.plugins.plugin_utils.status_table import status_table
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):
     TRANSFERS_FILES = False
     BYPASS_HOST_LOOP = True
     _supports_check_mode = True
 
-    def run(self, tmp: Optional[str] = None, task_vars: Optional[dict[str, Any]] = None) -> dict[str, Any]:
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         _, options = self.validate_argument_spec(
             {
@@ -42,8 +43,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         else:
             Display().display(status_table(agents, silent))
         unready = sorted(f"{agent['name']} on {agent['host']}" for agent in agents if not agent["ready"])
-        return {**result, "changed": False, "agents": agents, "silent": silent, "unready": unready}
+        result.update(changed=False, agents=agents, silent=silent)
+        if unready or silent:
+            parts = [f"not ready: {', '.join(unready)}"] * bool(unready) + [
+                f"no answer from: {', '.join(sorted(silent))}"
+            ] * bool(silent)
+            result.update(failed=True, msg="; ".join(parts))
+        return result
 
 
 def _why(answer: Mapping[str, Any]) -> str:
-    return str(answer.get("msg") or "unreachable").splitlines()[0]
+    return str(answer.get("msg") or "unreachable").splitlines()[0].removeprefix("Task failed: ")

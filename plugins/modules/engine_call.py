@@ -65,6 +65,7 @@ import os
 import sys
 import tempfile
 import zlib
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -72,11 +73,12 @@ ENGINE = "/usr/local/lib/muster/muster.pyz"
 COMMAND = "/usr/local/bin/muster"
 
 
-def unpacked(text):
-    return json.loads(zlib.decompress(base64.b64decode(text)))
+def unpacked(text: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(text)))
+    return document
 
 
-def engine_path(module):
+def engine_path(module: AnsibleModule) -> str:
     """The engine with the digest asked for: the installed one, or a fresh copy of it."""
     wanted = module.params["engine_sha256"]
     try:
@@ -99,25 +101,26 @@ def engine_path(module):
     return ENGINE
 
 
-def write_copy(data, directory):
+def write_copy(data: bytes, directory: str) -> str:
     handle, path = tempfile.mkstemp(prefix=".muster-", suffix=".pyz", dir=directory)
     with os.fdopen(handle, "wb") as stream:
         stream.write(data)
     return path
 
 
-def main():
+def main() -> None:
     module = AnsibleModule(
-        argument_spec=dict(
-            engine=dict(type="str", required=True),
-            engine_sha256=dict(type="str", required=True),
-            request=dict(type="str", required=True, no_log=True),
-            secrets=dict(type="str", required=True, no_log=True),
-        ),
+        argument_spec={
+            "engine": {"type": "str", "required": True},
+            "engine_sha256": {"type": "str", "required": True},
+            "request": {"type": "str", "required": True, "no_log": True},
+            "secrets": {"type": "str", "required": True, "no_log": True},
+        },
         supports_check_mode=True,
     )
     if os.geteuid() != 0:
-        module.exit_json(report=dict(error="root is needed on the host; set `become: true`", kind="unsupported"))
+        refusal = {"error": "root is needed on the host; set `become: true`", "kind": "unsupported"}
+        module.exit_json(changed=False, report=refusal)
     request = unpacked(module.params["request"])
     request["secrets"] = unpacked(module.params["secrets"])
     # -I: neither the environment nor a user's site-packages reach the engine.
@@ -127,7 +130,8 @@ def main():
         report = json.loads(out)
     except ValueError:
         lines = err.strip().splitlines() or ["no answer"]
-        report = dict(error="the engine ended with status %d: %s" % (code, lines[-1]), kind="unsupported" if code == 69 else "refused")
+        kind = "unsupported" if code == 69 else "refused"
+        report = {"error": f"the engine ended with status {code}: {lines[-1]}", "kind": kind}
     module.exit_json(changed=False, report=report)
 
 

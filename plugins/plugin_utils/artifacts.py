@@ -7,10 +7,12 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.urls import open_url
+
 from ansible_collections.muster.agents.plugins.plugin_utils.problems import InputError, Problem
 from ansible_collections.muster.agents.plugins.plugin_utils.runtimes import file_sha256
 
@@ -37,7 +39,9 @@ def local_file(digest: str, artifact: Mapping[str, Any]) -> Path:
     if found != digest:
         if not artifact.get("src"):
             path.unlink()
-        raise InputError([Problem(where, f"runtime refused: its SHA-256 is {found}, not {digest}; nothing was installed")])
+        raise InputError(
+            [Problem(where, f"runtime refused: its SHA-256 is {found}, not {digest}; nothing was installed")]
+        )
     return path
 
 
@@ -49,6 +53,6 @@ def _download(url: str, path: Path) -> None:
             for block in iter(lambda: answer.read(_BLOCK), b""):
                 stream.write(block)
         os.replace(temporary, path)
-    except Exception as error:
+    except (OSError, HTTPException) as error:
         os.unlink(temporary)
         raise InputError([Problem(url, f"could not be downloaded: {error}")]) from None

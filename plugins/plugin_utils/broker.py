@@ -31,7 +31,7 @@ def broker_workload(
         "acl": render_acl(agents, clients),
     }
     listener = settings.listeners[0]
-    gate = {"port": listener.port, "deadline": deadline, "min_healthy_time": 1.0}
+    gate: dict[str, Any] = {"port": listener.port, "deadline": deadline, "min_healthy_time": 1.0}
     if listener.bind_address not in (None, "0.0.0.0", "::"):
         gate["host"] = listener.bind_address
     secret = {"mode": "0640", "group": "mosquitto"}

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Optional, Union
+from typing import Any
 
 from ansible_collections.muster.agents.plugins.module_utils.engine.layout import SAFE_NAME
 from ansible_collections.muster.agents.plugins.plugin_utils.problems import InputError, Problem, nearest
@@ -26,8 +26,8 @@ class Resources:
     memory: int = 2**30
     cpu: int = 100
     tasks: int = 256
-    memory_request: Optional[int] = None
-    cpu_request: Optional[int] = None
+    memory_request: int | None = None
+    cpu_request: int | None = None
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ class Entry:
     name: str
     config: str
     pool: str = "agents"
-    instances: Union[int, str] = 1
+    instances: int | str = 1
     runtime: str = "reference"
     resources: Resources = Resources()
     environment: Mapping[str, str] = field(default_factory=dict)
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    port: Optional[int] = None
+    port: int | None = None
     deadline: float = 120.0
     min_healthy_time: float = 3.0
 
@@ -57,13 +57,20 @@ class Entry:
 def read_fleet(raw: object) -> dict[str, Entry]:
     """Every mistake at once. Raises InputError."""
     if not isinstance(raw, Mapping) or not raw:
-        raise InputError([Problem(WHERE, "no agent in it; write `fleet: {researcher: {}}` in group_vars/all/fleet.yml")])
+        raise InputError(
+            [Problem(WHERE, "no agent in it; write `fleet: {researcher: {}}` in group_vars/all/fleet.yml")]
+        )
     problems: list[Problem] = []
     entries = {}
     for name, value in raw.items():
         where = f"{WHERE}.{name}"
         if not isinstance(name, str) or not SAFE_NAME.fullmatch(name):
-            problems.append(Problem(where, "a name begins with a letter or digit and holds only letters, digits, `.`, `_`, `-`"))
+            problems.append(
+                Problem(
+                    where,
+                    "a name begins with a letter or digit and holds only letters, digits, `.`, `_`, `-`",
+                )
+            )
             continue
         if value is not None and not isinstance(value, Mapping):
             problems.append(Problem(where, f"must be a mapping such as {{}}, not {type(value).__name__}"))
@@ -77,17 +84,27 @@ def read_fleet(raw: object) -> dict[str, Entry]:
 def _entry(name: str, raw: dict[str, Any], where: str, problems: list[Problem]) -> Entry:
     for key in raw:
         if key not in _KEYS:
-            problems.append(Problem(f"{where}.{key}", f"unknown{nearest(str(key), _KEYS)}; known are {', '.join(_KEYS)}"))
+            problems.append(
+                Problem(f"{where}.{key}", f"unknown{nearest(str(key), _KEYS)}; known are {', '.join(_KEYS)}")
+            )
     instances = raw.get("instances", 1)
-    if instances != EACH and not (isinstance(instances, int) and not isinstance(instances, bool) and 1 <= instances <= 1000):
-        problems.append(Problem(f"{where}.instances", "must be a whole number of at least 1, or `each` for one per host"))
+    if instances != EACH and not (
+        isinstance(instances, int) and not isinstance(instances, bool) and 1 <= instances <= 1000
+    ):
+        problems.append(
+            Problem(f"{where}.instances", "must be a whole number of at least 1, or `each` for one per host")
+        )
         instances = 1
     port = raw.get("port")
     if port is not None and not (isinstance(port, int) and 1024 <= port <= 65535):
         problems.append(Problem(f"{where}.port", "must be a port from 1024 to 65535"))
         port = None
     if port is not None and instances != 1:
-        problems.append(Problem(f"{where}.port", "cannot be shared by several instances; leave it out and each gets its own"))
+        problems.append(
+            Problem(
+                f"{where}.port", "cannot be shared by several instances; leave it out and each gets its own"
+            )
+        )
     for key in ("environment", "overrides", "resources"):
         if not isinstance(raw.get(key) or {}, Mapping):
             problems.append(Problem(f"{where}.{key}", "must be a mapping"))
@@ -95,7 +112,11 @@ def _entry(name: str, raw: dict[str, Any], where: str, problems: list[Problem]) 
     times = {}
     for key, default, least in (("deadline", 120.0, 1), ("min_healthy_time", 3.0, 0)):
         times[key] = raw.get(key, default)
-        if isinstance(times[key], bool) or not isinstance(times[key], (int, float)) or not least <= times[key] <= 3600:
+        if (
+            isinstance(times[key], bool)
+            or not isinstance(times[key], (int, float))
+            or not least <= times[key] <= 3600
+        ):
             problems.append(Problem(f"{where}.{key}", f"must be a number of seconds from {least} to 3600"))
             times[key] = default
     return Entry(
@@ -105,7 +126,9 @@ def _entry(name: str, raw: dict[str, Any], where: str, problems: list[Problem]) 
         instances=instances,
         runtime=str(raw.get("runtime") or "reference"),
         resources=_resources(raw.get("resources") or {}, f"{where}.resources", problems),
-        environment={str(key): _environment_word(value) for key, value in (raw.get("environment") or {}).items()},
+        environment={
+            str(key): _environment_word(value) for key, value in (raw.get("environment") or {}).items()
+        },
         overrides=raw.get("overrides") or {},
         port=port,
         deadline=float(times["deadline"]),
@@ -125,7 +148,7 @@ def _resources(raw: Mapping[str, Any], where: str, problems: list[Problem]) -> R
     for key in {*limits, *requests} - {"limits", "requests", "memory", "cpu", "tasks"}:
         problems.append(Problem(f"{where}.{key}", "unknown; known are memory, cpu, tasks, limits, requests"))
 
-    def read(source: Mapping[str, Any], key: str, convert: Any, default: Optional[int]) -> Optional[int]:
+    def read(source: Mapping[str, Any], key: str, convert: Any, default: int | None) -> int | None:
         if source.get(key) is None:
             return default
         try:
@@ -149,14 +172,18 @@ def select(asked: object, known: Mapping[str, Iterable[str]]) -> list[str]:
 
     A name resolves by fleet key, then file stem, then id. Raises InputError naming what is known and the nearest.
     """
-    words = [str(word).strip() for word in (asked if isinstance(asked, (list, tuple)) else str(asked).split(","))]
+    words = [
+        str(word).strip() for word in (asked if isinstance(asked, (list, tuple)) else str(asked).split(","))
+    ]
     words = [word for word in words if word]
     if not words or words == ["all"]:
         return list(known)
     chosen: list[str] = []
     problems = []
     for word in words:
-        key = word if word in known else next((name for name, others in known.items() if word in others), None)
+        key = (
+            word if word in known else next((name for name, others in known.items() if word in others), None)
+        )
         if key is None:
             everything = [*known, *(other for others in known.values() for other in others)]
             message = f"no agent {word!r} in the fleet{nearest(word, everything)}; known are {', '.join(sorted(known))}"

@@ -15,10 +15,11 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+
 from ansible_collections.muster.agents.plugins.module_utils.engine import request as engine_request
 from ansible_collections.muster.agents.plugins.plugin_utils import mosquitto
 from ansible_collections.muster.agents.plugins.plugin_utils.engine_archive import engine_archive
-from ansible_collections.muster.agents.plugins.plugin_utils.plan import DERIVED_PASSWORD, DERIVED_USERNAME
+from ansible_collections.muster.agents.plugins.plugin_utils.plan import DERIVED_PASSWORD
 
 _MODULE = "muster.agents.engine_call"
 # The inventory variables that hold secrets. They are read here, at the last moment, and are never a task's argument.
@@ -34,11 +35,19 @@ class HostRefused(Exception):
 
 
 def call_engine(
-    action: ActionBase, task_vars: Mapping[str, Any], request: Mapping[str, Any], secrets: Mapping[str, Mapping[str, str]]
+    action: ActionBase,
+    task_vars: Mapping[str, Any],
+    request: Mapping[str, Any],
+    secrets: Mapping[str, Mapping[str, str]],
 ) -> dict[str, Any]:
     """Run one request on the task's host and return the engine's report. Raises HostRefused in one line."""
     archive, digest = engine_archive()
-    whole = {"format": engine_request.FORMAT, "who": _who(), "check_mode": bool(action._task.check_mode), **request}
+    whole = {
+        "format": engine_request.FORMAT,
+        "who": _who(),
+        "check_mode": bool(action._task.check_mode),
+        **request,
+    }
     result = action._execute_module(
         module_name=_MODULE,
         module_args={
@@ -66,18 +75,26 @@ def _who() -> dict[str, str]:
 
 
 def _words(result: Mapping[str, Any]) -> str:
-    return "\n".join(str(result.get(key) or "") for key in ("msg", "module_stderr", "module_stdout", "exception"))
+    return "\n".join(
+        str(result.get(key) or "") for key in ("msg", "module_stderr", "module_stdout", "exception")
+    )
 
 
 def _no_python(result: Mapping[str, Any]) -> bool:
-    return bool(re.search(r"interpreter .*not found|No such file or directory|[Pp]ython.*(minimum|version)", _words(result)))
+    return bool(
+        re.search(
+            r"interpreter .*not found|No such file or directory|[Pp]ython.*(minimum|version)", _words(result)
+        )
+    )
 
 
 def _one_line(result: Mapping[str, Any]) -> str:
     """What a module that never came to answer said, without its traceback."""
     if _no_python(result):
         found = re.search(r"minimum of Python version[^\n]*", _words(result))
-        return "Python 3.9 or newer is needed on the host" + (f": Ansible says: {found.group(0)}" if found else "; none was found")
+        return "Python 3.9 or newer is needed on the host" + (
+            f": Ansible says: {found.group(0)}" if found else "; none was found"
+        )
     lines = [line for line in _words(result).splitlines() if line.strip()]
     return lines[0] if lines else "the host gave no answer"
 
@@ -98,11 +115,13 @@ class Secrets:
         return {variable: self._value(source) for variable, source in sources.items()}
 
     def _value(self, source: Mapping[str, str]) -> str:
-        if source["from"] == DERIVED_USERNAME:
-            return source["name"]
         if source["from"] == DERIVED_PASSWORD:
             return mosquitto.derive_password(self.credentials_key(), source["name"])
-        values = self._template(self._vars.get(SECRETS)) if isinstance(self._vars.get(SECRETS), str) else self._vars.get(SECRETS)
+        values = (
+            self._template(self._vars.get(SECRETS))
+            if isinstance(self._vars.get(SECRETS), str)
+            else self._vars.get(SECRETS)
+        )
         return str(self._template((values or {})[source["name"]]))
 
     def credentials_key(self) -> str:

@@ -7,7 +7,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
-PORTS = range(20000, 30000)  # below Linux's ephemeral ports (32768–60999), so no outgoing connection takes one
+PORTS = range(
+    20000, 30000
+)  # below Linux's ephemeral ports (32768–60999), so no outgoing connection takes one
 
 
 def _score(*words: str) -> int:

@@ -11,12 +11,16 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from ansible_collections.muster.agents.plugins.module_utils.engine import envfile, manifest
 from ansible_collections.muster.agents.plugins.module_utils.engine.errors import EngineError
 from ansible_collections.muster.agents.plugins.module_utils.engine.files import sha256_bytes
-from ansible_collections.muster.agents.plugins.module_utils.engine.layout import SAFE_NAME, Layout, workload_key
+from ansible_collections.muster.agents.plugins.module_utils.engine.layout import (
+    SAFE_NAME,
+    Layout,
+    workload_key,
+)
 from ansible_collections.muster.agents.plugins.plugin_utils import fleet as fleet_module
 from ansible_collections.muster.agents.plugins.plugin_utils.fleet import Entry
 from ansible_collections.muster.agents.plugins.plugin_utils.placement import assign_ports, place
@@ -46,7 +50,7 @@ class Inputs:
     runtimes: Mapping[str, Runtime]
     config_path: Callable[[str], tuple[Path, str]]
     resolve_hosts: Callable[[str], Sequence[str]]
-    broker: Optional[Broker]
+    broker: Broker | None
     secret_names: frozenset[str]
     unit_template: str
     unit_template_name: str
@@ -78,13 +82,15 @@ class Plan:
     artifacts: dict[str, Artifact] = field(default_factory=dict)
 
 
-SECRET, DERIVED_USERNAME, DERIVED_PASSWORD = "secret", "mqtt_username", "mqtt_password"
+SECRET, DERIVED_PASSWORD = "secret", "mqtt_password"
 
 
 def make_plan(inputs: Inputs, asked: object) -> Plan:
     """Raises InputError with every problem of every selected agent, before any host is touched."""
     own_ids = _read_ids(inputs)
-    chosen = fleet_module.select(asked, {name: _other_names(inputs.fleet[name], own_ids[name]) for name in inputs.fleet})
+    chosen = fleet_module.select(
+        asked, {name: _other_names(inputs.fleet[name], own_ids[name]) for name in inputs.fleet}
+    )
     instances = _place(inputs)
     problems = _duplicate_ids(instances, own_ids)
     plan = Plan(
@@ -138,20 +144,34 @@ def _place(inputs: Inputs) -> list[Instance]:
     for name, entry in inputs.fleet.items():
         hosts = inputs.resolve_hosts(entry.pool)
         if not hosts:
-            problems.append(Problem(f"fleet.{name}.hosts", f"the pattern {entry.pool!r} matches no host of the inventory"))
+            problems.append(
+                Problem(f"fleet.{name}.hosts", f"the pattern {entry.pool!r} matches no host of the inventory")
+            )
             continue
         names = entry.instance_names(hosts)
-        where = dict(zip(names, sorted(hosts))) if entry.instances == fleet_module.EACH else place(names, hosts)
+        where = (
+            dict(zip(names, sorted(hosts))) if entry.instances == fleet_module.EACH else place(names, hosts)
+        )
         for instance, host in where.items():
             if instance in placed:
-                problems.append(Problem(f"fleet.{name}", f"its instance {instance!r} has the name of another agent's"))
+                problems.append(
+                    Problem(f"fleet.{name}", f"its instance {instance!r} has the name of another agent's")
+                )
             if not SAFE_NAME.fullmatch(instance):
-                problems.append(Problem(f"fleet.{name}", f"its instance {instance!r} is too long or unsafe as a unit's name"))
+                problems.append(
+                    Problem(
+                        f"fleet.{name}", f"its instance {instance!r} is too long or unsafe as a unit's name"
+                    )
+                )
             placed[instance] = (entry, host)
     pinned = {name: entry.port for name, (entry, _) in placed.items() if entry.port is not None}
     for port in {port for port in pinned.values() if list(pinned.values()).count(port) > 1}:
         names = sorted(name for name, own in pinned.items() if own == port)
-        problems.append(Problem(f"fleet.{names[0]}.port", f"{port} is given to {', '.join(names)}; each agent needs its own"))
+        problems.append(
+            Problem(
+                f"fleet.{names[0]}.port", f"{port} is given to {', '.join(names)}; each agent needs its own"
+            )
+        )
     if problems:
         raise InputError(problems)
     ports = assign_ports(placed, pinned)
@@ -163,7 +183,10 @@ def _duplicate_ids(instances: Sequence[Instance], own_ids: Mapping[str, str]) ->
     for one in instances:
         owners.setdefault(_instance_id(own_ids[one.entry.name], one), []).append(one.name)
     return [
-        Problem(f"fleet.{names[0]}", f"agent.id {agent_id!r} is used by {', '.join(names)}; one id never runs twice")
+        Problem(
+            f"fleet.{names[0]}",
+            f"agent.id {agent_id!r} is used by {', '.join(names)}; one id never runs twice",
+        )
         for agent_id, names in owners.items()
         if len(names) > 1
     ]
@@ -183,16 +206,17 @@ def _workload(inputs: Inputs, instance: Instance, own_id: str, plan: Plan) -> di
         overrides["agent"] = {**dict(overrides.get("agent") or {}), "id": agent_id}
     path, source = inputs.config_path(entry.config)
     spec = agent2389.read(path, source, overrides, environment, inputs.secret_names)
-    secrets = _secret_sources(inputs, spec, instance)
+    login = _derived_login(inputs, spec)
+    secrets = _secret_sources(inputs, spec, instance, login)
     texts = {
         spec.config_name: spec.text,
-        "env": _environment_text(environment, entry),
+        "env": _environment_text({**environment, **login}, entry),
         "unit": _unit(inputs, instance, runtime, spec, bool(secrets)),
     }
     for artifact in runtime.artifacts.values():
         plan.artifacts[artifact.sha256] = artifact
     return {
-        "manifest": _manifest(instance, runtime, spec, texts),
+        "manifest": _manifest(instance, runtime, spec, texts, login),
         "files": texts,
         "secrets": secrets,
     }
@@ -219,22 +243,30 @@ def _environment_text(environment: Mapping[str, str], entry: Entry) -> str:
         raise InputError([Problem(f"fleet.{entry.name}.environment", str(error))]) from None
 
 
-def _secret_sources(inputs: Inputs, spec: Spec, instance: Instance) -> dict[str, dict[str, str]]:
-    """variable → {"from": …, "name": …}. The vault wins; an agent's login to our own broker is derived."""
-    derived = {}
-    if inputs.broker is not None and inputs.broker.own:
-        derived = {spec.mqtt.username_env: DERIVED_USERNAME, spec.mqtt.password_env: DERIVED_PASSWORD}
-    if derived and not (spec.mqtt.username_env and spec.mqtt.password_env):
-        message = "mqtt.username_env and mqtt.password_env are needed: the broker lets nobody in without a name"
+def _derived_login(inputs: Inputs, spec: Spec) -> dict[str, str]:
+    """The agent's name on our own broker, which is its id and no secret; {} where the vault gives the login."""
+    if inputs.broker is None or not inputs.broker.own or spec.mqtt.username_env in inputs.secret_names:
+        return {}
+    if not (spec.mqtt.username_env and spec.mqtt.password_env):
+        message = (
+            "mqtt.username_env and mqtt.password_env are needed: the broker lets nobody in without a name"
+        )
         raise InputError([Problem(spec.source, message)])
+    return {spec.mqtt.username_env: spec.agent_id}
+
+
+def _secret_sources(
+    inputs: Inputs, spec: Spec, instance: Instance, login: Mapping[str, str]
+) -> dict[str, dict[str, str]]:
+    """variable → {"from": …, "name": …}. The vault wins; an agent's password on our own broker is derived."""
     sources = {}
     missing = []
     for reference in spec.secrets:
         if reference.variable in inputs.secret_names:
             sources[reference.variable] = {"from": SECRET, "name": reference.variable}
-        elif reference.variable in derived:
-            sources[reference.variable] = {"from": derived[reference.variable], "name": spec.agent_id}
-        else:
+        elif login and reference.variable == spec.mqtt.password_env:
+            sources[reference.variable] = {"from": DERIVED_PASSWORD, "name": spec.agent_id}
+        elif reference.variable not in login:
             missing.append(_missing(inputs, reference, instance))
     if missing:
         raise InputError(missing)
@@ -253,7 +285,10 @@ def _unit(inputs: Inputs, instance: Instance, runtime: Runtime, spec: Spec, with
     unit = f"agent-{instance.name}.service"
     key = workload_key("agent", instance.name)
     current = _LAYOUT.current(key)
-    words = {"{program}": f"{current}/runtime/program", "{config}": f"/run/credentials/{unit}/{spec.config_name}"}
+    words = {
+        "{program}": f"{current}/runtime/program",
+        "{config}": f"/run/credentials/{unit}/{spec.config_name}",
+    }
     variables = {
         "name": instance.name,
         "agent_id": spec.agent_id,
@@ -274,7 +309,9 @@ def _unit(inputs: Inputs, instance: Instance, runtime: Runtime, spec: Spec, with
         raise InputError([Problem(inputs.unit_template_name, str(error))]) from None
 
 
-def _manifest(instance: Instance, runtime: Runtime, spec: Spec, texts: Mapping[str, str]) -> dict[str, Any]:
+def _manifest(
+    instance: Instance, runtime: Runtime, spec: Spec, texts: Mapping[str, str], login: Mapping[str, str]
+) -> dict[str, Any]:
     unit = f"agent-{instance.name}.service"
     return {
         "format": manifest.FORMAT,
@@ -302,10 +339,8 @@ def _manifest(instance: Instance, runtime: Runtime, spec: Spec, texts: Mapping[s
         "mqtt": {
             "url": spec.mqtt.url,
             "status_topic": f"/control/agents/{spec.agent_id}/status",
-            **{key: value for key, value in _login(spec).items() if value},
+            "username": login.get(spec.mqtt.username_env or ""),
+            "username_env": spec.mqtt.username_env,
+            "password_env": spec.mqtt.password_env,
         },
     }
-
-
-def _login(spec: Spec) -> dict[str, Optional[str]]:
-    return {"username_env": spec.mqtt.username_env, "password_env": spec.mqtt.password_env}

@@ -30,5 +30,5 @@ class InputError(Exception):
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """` (did you mean 'x'?)`, or nothing."""
-    found = difflib.get_close_matches(word, list(known), n=1)
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.75)
     return f" (did you mean {found[0]!r}?)" if found else ""

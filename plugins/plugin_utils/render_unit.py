@@ -32,7 +32,11 @@ def render_unit(template: str, variables: Mapping[str, Any]) -> str:
     Raises ValueError naming the line where the template is wrong or asks for something that is not there.
     """
     environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
     )
     environment.filters.update(unit_word=unit_word, unit_words=unit_words, unit_text=unit_text)
     try:

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from ansible_collections.muster.agents.plugins.module_utils.engine.layout import SHA256
 from ansible_collections.muster.agents.plugins.plugin_utils.problems import InputError, Problem, nearest
@@ -27,8 +27,8 @@ class Artifact:
     """One file of a runtime: on the controller (`src`) or to be downloaded (`url`), always with its digest."""
 
     sha256: str
-    src: Optional[str] = None
-    url: Optional[str] = None
+    src: str | None = None
+    url: str | None = None
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Runtime:
     run: tuple[str, ...]
     check: tuple[str, ...]
     notify: bool = False
-    watchdog: Optional[int] = None
-    ready: Optional[str] = "/ready"
-    identity: Optional[str] = "/health"
+    watchdog: int | None = None
+    ready: str | None = "/ready"
+    identity: str | None = "/health"
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -94,13 +94,21 @@ def _read(name: str, raw: object, problems: list[Problem]) -> Runtime:
         raw = {}
     for key in raw:
         if key not in _KEYS:
-            problems.append(Problem(f"{where}.{key}", f"unknown{nearest(str(key), _KEYS)}; known are {', '.join(_KEYS)}"))
+            problems.append(
+                Problem(f"{where}.{key}", f"unknown{nearest(str(key), _KEYS)}; known are {', '.join(_KEYS)}")
+            )
     kind = raw.get("kind", "binary")
     if kind not in _KINDS:
-        problems.append(Problem(f"{where}.kind", f"{kind!r} cannot run on the systemd target; it takes {' or '.join(_KINDS)}"))
+        problems.append(
+            Problem(
+                f"{where}.kind", f"{kind!r} cannot run on the systemd target; it takes {' or '.join(_KINDS)}"
+            )
+        )
     run, check = (_command(raw, key, where, problems) for key in ("run", "check"))
     if not run:
-        problems.append(Problem(f"{where}.run", 'missing; write it like ["{program}", "--config", "{config}", "run"]'))
+        problems.append(
+            Problem(f"{where}.run", 'missing; write it like ["{program}", "--config", "{config}", "run"]')
+        )
     health = raw.get("health") or {}
     return Runtime(
         name=name,
@@ -119,22 +127,33 @@ def _read(name: str, raw: object, problems: list[Problem]) -> Runtime:
 def _command(raw: Mapping[str, Any], key: str, where: str, problems: list[Problem]) -> tuple[str, ...]:
     words = raw.get(key) or []
     if not isinstance(words, (list, tuple)) or not all(isinstance(word, str) for word in words):
-        problems.append(Problem(f"{where}.{key}", "must be a list of words, not one string: no shell reads it"))
+        problems.append(
+            Problem(f"{where}.{key}", "must be a list of words, not one string: no shell reads it")
+        )
         return ()
     return tuple(words)
 
 
 def _artifacts(raw: object, where: str, problems: list[Problem]) -> dict[str, Artifact]:
     if not isinstance(raw, Mapping) or not raw:
-        problems.append(Problem(f"{where}.artifacts", "missing; write {x86_64: {url: …, sha256: …}}, or `any` for every machine"))
+        problems.append(
+            Problem(
+                f"{where}.artifacts",
+                "missing; write {x86_64: {url: …, sha256: …}}, or `any` for every machine",
+            )
+        )
         return {}
     artifacts = {}
-    for machine, value in raw.items():
+    for machine, given in raw.items():
         place = f"{where}.artifacts.{machine}"
-        value = value if isinstance(value, Mapping) else {}
+        value = given if isinstance(given, Mapping) else {}
         digest = str(value.get("sha256", "")).lower()
         if not SHA256.fullmatch(digest):
-            problems.append(Problem(f"{place}.sha256", "missing or not 64 hex digits; every artifact is pinned by its digest"))
+            problems.append(
+                Problem(
+                    f"{place}.sha256", "missing or not 64 hex digits; every artifact is pinned by its digest"
+                )
+            )
         if bool(value.get("src")) == bool(value.get("url")):
             problems.append(Problem(place, "needs either `src` (a file on the controller) or `url`"))
         artifacts[str(machine)] = Artifact(digest, value.get("src"), value.get("url"))

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
 
 
 @dataclass(frozen=True)
@@ -22,8 +21,8 @@ class Mqtt:
     """How the agent reaches its broker. The `_env` fields name variables."""
 
     url: str
-    username_env: Optional[str]
-    password_env: Optional[str]
+    username_env: str | None
+    password_env: str | None
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,9 @@ def status_table(agents: Sequence[Mapping[str, Any]], silent: Mapping[str, str])
     rows = [_row(agent) for agent in sorted(agents, key=lambda agent: (agent["name"], agent["host"]))]
     rows += [("?", host, *["-"] * (len(_COLUMNS) - 2)) for host in sorted(silent)]
     widths = [max(len(row[index]) for row in [_COLUMNS, *rows]) for index in range(len(_COLUMNS))]
-    lines = ["  ".join(word.ljust(width) for word, width in zip(row, widths)).rstrip() for row in [_COLUMNS, *rows]]
+    lines = [
+        "  ".join(word.ljust(width) for word, width in zip(row, widths)).rstrip() for row in [_COLUMNS, *rows]
+    ]
     notes = [f"{agent['name']} on {agent['host']}: {agent['detail']}" for agent in agents if agent["detail"]]
     notes += [f"{host}: {reason}" for host, reason in sorted(silent.items())]
     if not rows:

@@ -11,7 +11,6 @@ import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Optional
 
 from . import mask, systemd
 from .files import make_directory, write
@@ -36,12 +35,14 @@ _SANDBOX = (
 def check(layout: Layout, wanted: Iterable[Wanted], parallel: int) -> dict[str, str]:
     """key → what is wrong, for the staged releases that must not be switched to."""
     items = list(wanted)
-    with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, min(parallel, os.cpu_count() or 1))) as pool:
+    with concurrent.futures.ThreadPoolExecutor(
+        max_workers=max(1, min(parallel, os.cpu_count() or 1))
+    ) as pool:
         verdicts = pool.map(lambda item: check_one(layout, item), items)
         return {item.manifest.key: verdict for item, verdict in zip(items, verdicts) if verdict}
 
 
-def check_one(layout: Layout, wanted: Wanted) -> Optional[str]:
+def check_one(layout: Layout, wanted: Wanted) -> str | None:
     make_directory(layout.run, 0o700)
     scratch = Path(tempfile.mkdtemp(prefix="check-", dir=layout.run))
     try:
@@ -50,7 +51,7 @@ def check_one(layout: Layout, wanted: Wanted) -> Optional[str]:
         shutil.rmtree(scratch)
 
 
-def _check_unit(layout: Layout, wanted: Wanted, scratch: Path) -> Optional[str]:
+def _check_unit(layout: Layout, wanted: Wanted, scratch: Path) -> str | None:
     if "unit" not in wanted.texts:
         return None
     unit = scratch / wanted.manifest.unit
@@ -62,7 +63,7 @@ def _check_unit(layout: Layout, wanted: Wanted, scratch: Path) -> Optional[str]:
     return f"systemd-analyze verify: {complaint}" if complaint else None
 
 
-def _check_config(layout: Layout, wanted: Wanted, scratch: Path) -> Optional[str]:
+def _check_config(layout: Layout, wanted: Wanted, scratch: Path) -> str | None:
     document = wanted.manifest
     if not document.check or document.config is None:
         return None
@@ -96,5 +97,9 @@ def _check_config(layout: Layout, wanted: Wanted, scratch: Path) -> Optional[str
     if done.returncode == 0:
         return None
     said = [line for line in (done.stdout + "\n" + done.stderr).splitlines() if line.strip()]
-    text = "\n".join(said[-12:]) or f"exit status {done.returncode}"
-    return mask.masked(f"the runtime refused the config:\n{text}", mask.secret_values({document.key: wanted.secrets}))
+    text = (
+        "\n".join(said[-12:]).replace(words["{config}"], document.config) or f"exit status {done.returncode}"
+    )
+    return mask.masked(
+        f"the runtime refused the config:\n{text}", mask.secret_values({document.key: wanted.secrets})
+    )

@@ -11,7 +11,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from . import VERSION, detach, recover, release, request, retire, status
 from .errors import EngineError
@@ -19,7 +19,7 @@ from .layout import Layout
 from .lock import locked
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Exit codes: 0 done; 1 refused or not healthy; 69 this host cannot run agents; 73 no room; 75 busy."""
     options = _parser().parse_args(arguments)
     try:
@@ -33,7 +33,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="muster", description="Agents on this host: what runs, and finishing what was interrupted.")
+    parser = argparse.ArgumentParser(
+        prog="muster", description="Agents on this host: what runs, and finishing what was interrupted."
+    )
     parser.add_argument("--version", action="version", version=f"muster {VERSION}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     show = commands.add_parser("status", help="what runs here, and whether it is ready")
@@ -107,7 +109,9 @@ def _dispatch(layout: Layout, asked: request.Request, text: str) -> dict[str, An
 def _stage_and_switch(layout: Layout, asked: request.Request, text: str) -> dict[str, Any]:
     """Both halves in one call, for a workload that no other host's depends on."""
     report = release.stage(layout, asked)
-    ready = not (asked.check_mode or report["refused"] or report["missing_packages"] or report["missing_runtimes"])
+    ready = not (
+        asked.check_mode or report["refused"] or report["missing_packages"] or report["missing_runtimes"]
+    )
     if ready and any(one["action"] != "nothing" for one in report["workloads"]):
         report.update(detach.run_detached(layout, text))
     return report

@@ -8,7 +8,7 @@ A revert is a release like any other: the previous one is switched back and gate
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any
 
 from . import systemd
 from .compare import RESTART
@@ -33,8 +33,8 @@ class Outcome:
     key: str
     name: str
     result: str
-    before: Optional[str]
-    after: Optional[str]
+    before: str | None
+    after: str | None
     reason: str = ""
     log: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class Outcome:
         return dict(vars(self))
 
 
-def commit(layout: Layout, state: State, watch: Watch, before: Optional[str]) -> Outcome:
+def commit(layout: Layout, state: State, watch: Watch, before: str | None) -> Outcome:
     """Write down that the release is current and proven."""
     document = watch.manifest
     proven = [release for release in state.proven(document.key) if release != document.release]
@@ -52,18 +52,30 @@ def commit(layout: Layout, state: State, watch: Watch, before: Optional[str]) ->
         "proven": [*proven, document.release][-_KEEP_PROVEN:],
         "unit": document.unit,
         "base": document.base,
+        "agent_id": document.gate.agent_id,
     }
     remove(layout.secrets_before(document.key))
-    return Outcome(document.key, document.name, RELEASED, before, document.release, seconds={"gate": watch.seconds})
+    return Outcome(
+        document.key, document.name, RELEASED, before, document.release, seconds={"gate": watch.seconds}
+    )
 
 
-def revert(layout: Layout, state: State, failed: dict[str, Watch], before: dict[str, Optional[str]], parallel: int) -> list[Outcome]:
+def revert(
+    layout: Layout, state: State, failed: dict[str, Watch], before: dict[str, str | None], parallel: int
+) -> list[Outcome]:
     """Bring back what ran before, all at once, and gate it too."""
     outcomes = []
     back: dict[str, Watch] = {}
     for key, watch in failed.items():
         outcome = Outcome(
-            key, watch.manifest.name, FAILED, before[key], None, watch.verdict or "", watch.log, {"gate": watch.seconds}
+            key,
+            watch.manifest.name,
+            FAILED,
+            before[key],
+            None,
+            watch.verdict or "",
+            watch.log,
+            {"gate": watch.seconds},
         )
         outcomes.append(outcome)
         try:
@@ -91,7 +103,7 @@ def revert(layout: Layout, state: State, failed: dict[str, Watch], before: dict[
     return outcomes
 
 
-def _restore(layout: Layout, key: str, release: Optional[str], watch: Watch) -> Optional[Watch]:
+def _restore(layout: Layout, key: str, release: str | None, watch: Watch) -> Watch | None:
     """Put the previous release and its secrets back on disk; None where there was none and all is taken down."""
     if release is None:
         take_down(layout, key, watch.manifest)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Optional
 
 from . import envfile, manifest, systemd
 from .errors import EngineError
@@ -28,7 +27,7 @@ class Change:
 
     key: str
     manifest: Manifest
-    before: Optional[str]
+    before: str | None
     after: str
     reasons: list[str] = field(default_factory=list)
     action: str = NOTHING
@@ -53,7 +52,7 @@ def compare(layout: Layout, wanted: Mapping[str, Wanted]) -> list[Change]:
     return [_compare_one(layout, item, units[item.manifest.unit]) for item in wanted.values()]
 
 
-def current_release(layout: Layout, key: str) -> Optional[str]:
+def current_release(layout: Layout, key: str) -> str | None:
     target = read_link(layout.current(key))
     return target.rsplit("/", 1)[-1] if target else None
 
@@ -86,7 +85,9 @@ def _compare_releases(layout: Layout, change: Change) -> None:
         change.needs("the current release is damaged")
         return
     new = change.manifest
-    differing = sorted(name for name in {*old.files, *new.files} if old.files.get(name) != new.files.get(name))
+    differing = sorted(
+        name for name in {*old.files, *new.files} if old.files.get(name) != new.files.get(name)
+    )
     for name in differing:
         change.needs(name, RELOAD if name in new.reload and name in old.files else RESTART)
     if old.runtime != new.runtime:
@@ -102,10 +103,12 @@ def _compare_disk(layout: Layout, change: Change) -> None:
         change.needs(f"drift: {name} of the current release")
     for install in change.manifest.installs:
         if sha256_file(layout.on_host(install.path)) != change.manifest.files[install.file]:
-            change.needs(f"drift: {install.path}", RELOAD if install.file in change.manifest.reload else RESTART)
+            change.needs(
+                f"drift: {install.path}", RELOAD if install.file in change.manifest.reload else RESTART
+            )
 
 
-def _text(data: Optional[bytes]) -> Optional[str]:
+def _text(data: bytes | None) -> str | None:
     return data.decode("utf-8", "replace") if data is not None else None
 
 
@@ -113,16 +116,23 @@ def differences(layout: Layout, change: Change, wanted: Wanted) -> list[dict[str
     """Ansible-style diffs (before, after and their headers). Of secrets only the names are shown."""
     found = []
     for name, text in sorted(wanted.texts.items()):
-        before = _text(read_bytes(layout.release(change.key, change.before) / name)) if change.before else None
+        before = (
+            _text(read_bytes(layout.release(change.key, change.before) / name)) if change.before else None
+        )
         if before == text:
             continue
         if name in change.manifest.hidden:
-            before, text = before and "(hidden)\n", "(hidden, changed)\n"
-        found.append(_diff(f"{change.key}/{name}", before or "", text))
+            found.append(_diff(f"{change.key}/{name}", "(hidden)\n" if before else "", "(hidden, changed)\n"))
+        else:
+            found.append(_diff(f"{change.key}/{name}", before or "", text))
     old = envfile.parse(_text(read_bytes(layout.secrets_file(change.key))) or "")
     if dict(wanted.secrets) != old:
-        after = "".join(f"{name}={_secret_word(name, old, wanted.secrets)}\n" for name in sorted(wanted.secrets))
-        found.append(_diff(f"{change.key}/secrets", "".join(f"{name}=(hidden)\n" for name in sorted(old)), after))
+        after = "".join(
+            f"{name}={_secret_word(name, old, wanted.secrets)}\n" for name in sorted(wanted.secrets)
+        )
+        found.append(
+            _diff(f"{change.key}/secrets", "".join(f"{name}=(hidden)\n" for name in sorted(old)), after)
+        )
     return found
 
 

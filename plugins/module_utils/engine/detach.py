@@ -62,7 +62,9 @@ def _wait(scratch: Path, unit: str) -> dict[str, Any]:
             return report
         if ended:
             remove(scratch)
-            raise EngineError(f"the release was interrupted; `muster resume` finishes it, `journalctl -u {unit}` says more")
+            raise EngineError(
+                f"the release was interrupted; `muster resume` finishes it, `journalctl -u {unit}` says more"
+            )
         looks += 1
         time.sleep(_POLL)
 

@@ -28,7 +28,9 @@ def render(variables: Mapping[str, str]) -> str:
         if not NAME.fullmatch(name):
             raise EngineError(f"{name!r} is not a name for an environment variable")
         if any(ord(character) < 32 and character != "\t" for character in variables[name]):
-            raise EngineError(f"{name} holds a line break or control character; an environment file cannot carry it")
+            raise EngineError(
+                f"{name} holds a line break or control character; an environment file cannot carry it"
+            )
         lines.append(f"{name}={quote(variables[name])}\n")
     return "".join(lines)
 

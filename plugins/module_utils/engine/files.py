@@ -11,14 +11,13 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Optional
 
 
 def sha256_bytes(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def sha256_file(path: Path) -> Optional[str]:
+def sha256_file(path: Path) -> str | None:
     """Hex digest of a file, or None where there is no such file."""
     digest = hashlib.sha256()
     try:
@@ -30,7 +29,7 @@ def sha256_file(path: Path) -> Optional[str]:
     return digest.hexdigest()
 
 
-def read_bytes(path: Path) -> Optional[bytes]:
+def read_bytes(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -55,7 +54,7 @@ def make_directory(path: Path, mode: int = 0o755) -> None:
         path.chmod(mode)
 
 
-def write(path: Path, data: bytes, mode: int = 0o644, group: Optional[str] = None) -> None:
+def write(path: Path, data: bytes, mode: int = 0o644, group: str | None = None) -> None:
     """Write beside, fsync, rename. The file is never visible half written nor with a wider mode."""
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
@@ -83,7 +82,7 @@ def link(path: Path, target: str) -> None:
     fsync_directory(path.parent)
 
 
-def read_link(path: Path) -> Optional[str]:
+def read_link(path: Path) -> str | None:
     try:
         return os.readlink(path)
     except OSError:
@@ -104,4 +103,4 @@ def remove(path: Path) -> bool:
 
 def leftovers(directory: Path) -> list[Path]:
     """Temporary files and trees that a killed run left in `directory`."""
-    return [path for path in directory.glob(".*.*")] if directory.is_dir() else []
+    return list(directory.glob(".*.*")) if directory.is_dir() else []

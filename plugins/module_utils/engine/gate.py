@@ -15,7 +15,6 @@ import socket
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Optional
 
 from . import systemd
 from .compare import RESTART
@@ -32,14 +31,15 @@ class Watch:
 
     manifest: Manifest
     action: str
-    invocation: str = ""
-    started: Optional[float] = None
+    old_invocation: str = ""  # systemd's id of the start before this one
+    invocation: str = ""  # and of the one that is watched
+    started: float | None = None
     wall: float = 0.0
     pid: int = 0
     restarts: int = 0  # systemd's count when the watch began; a fresh start begins at 0
-    healthy_since: Optional[float] = None
+    healthy_since: float | None = None
     last_answer: str = "no answer yet"
-    verdict: Optional[str] = None  # "" is healthy, anything else is the reason why not
+    verdict: str | None = None  # "" is healthy, anything else is the reason why not
     seconds: float = 0.0
     log: list[str] = field(default_factory=list)
 
@@ -60,12 +60,22 @@ def start_and_gate(watches: Iterable[Watch], parallel: int) -> None:
                 active.append(watch)
             units = systemd.show([watch.manifest.unit for watch in active])
             up = [watch for watch in active if units[watch.manifest.unit].pid]
-            answers = dict(zip((watch.manifest.unit for watch in up), pool.map(lambda watch: probe(watch.manifest.gate), up)))
+            answers = dict(
+                zip(
+                    (watch.manifest.unit for watch in up),
+                    pool.map(lambda watch: probe(watch.manifest.gate), up),
+                )
+            )
             now = time.monotonic()
             for watch in active:
-                judge(watch, units[watch.manifest.unit], answers.get(watch.manifest.unit, watch.last_answer), now)
+                judge(
+                    watch,
+                    units[watch.manifest.unit],
+                    answers.get(watch.manifest.unit, watch.last_answer),
+                    now,
+                )
                 if watch.verdict:
-                    watch.log = systemd.journal(watch.manifest.unit, watch.wall)
+                    watch.log = systemd.journal(watch.manifest.unit, watch.wall, watch.invocation)
             active = [watch for watch in active if watch.verdict is None]
             if active:
                 time.sleep(_TICK)
@@ -76,7 +86,7 @@ def _start(watch: Watch) -> None:
     before = systemd.show([unit])[unit]
     watch.started, watch.wall = time.monotonic(), time.time()
     if watch.action == RESTART:
-        watch.invocation = before.invocation
+        watch.old_invocation = before.invocation
         systemd.restart(unit)
     else:
         watch.pid, watch.restarts = before.pid, before.restarts
@@ -88,7 +98,9 @@ def judge(watch: Watch, unit: Unit, answer: str, now: float) -> None:
     begun = watch.started or now
     watch.seconds = now - begun
     watch.last_answer = answer
-    if watch.action == RESTART and unit.invocation == watch.invocation and unit.active != "failed":
+    if unit.invocation != watch.old_invocation:
+        watch.invocation = watch.invocation or unit.invocation
+    if watch.action == RESTART and unit.invocation == watch.old_invocation and unit.active != "failed":
         pass  # the restart is still queued, or the old process is still stopping
     elif unit.active == "failed" or unit.sub == "auto-restart" or unit.restarts > watch.restarts:
         watch.verdict = f"{unit.ending} after {watch.seconds:.1f} s"
@@ -132,7 +144,7 @@ def probe(gate: Gate) -> str:
     return ""
 
 
-def _get(gate: Gate, path: str) -> tuple[Optional[int], str]:
+def _get(gate: Gate, path: str) -> tuple[int | None, str]:
     connection = http.client.HTTPConnection(gate.host, gate.port, timeout=_PROBE_TIMEOUT)
     try:
         connection.request("GET", path)

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from .errors import EngineError
 from .files import sha256_bytes, sha256_file
@@ -29,7 +29,7 @@ class Install:
     path: str
     file: str
     mode: int
-    group: Optional[str]
+    group: str | None
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Gate:
 
     host: str
     port: int
-    ready: Optional[str]
-    identity: Optional[str]
-    agent_id: Optional[str]
+    ready: str | None
+    identity: str | None
+    agent_id: str | None
     deadline: float
     min_healthy_time: float
 
@@ -56,23 +56,23 @@ class Manifest:
     name: str
     base: str
     unit: str
-    config: Optional[str]
+    config: str | None
     files: Mapping[str, str]
     installs: tuple[Install, ...]
-    runtime: Optional[Mapping[str, Any]]
+    runtime: Mapping[str, Any] | None
     check: tuple[str, ...]
     gate: Gate
     reload: frozenset[str]  # files whose change needs no restart
     hidden: frozenset[str]  # files that no diff shows
     requires: Mapping[str, str]
-    mqtt: Optional[Mapping[str, str]]
+    mqtt: Mapping[str, str | None] | None
     raw: Mapping[str, Any]
 
     @property
     def release(self) -> str:
         return release_id(self.raw)
 
-    def digest(self, architecture: str) -> Optional[str]:
+    def digest(self, architecture: str) -> str | None:
         """The runtime's digest for this machine; raises EngineError where the runtime has none."""
         if self.runtime is None:
             return None

@@ -14,7 +14,9 @@ SHORTEST = 6
 
 def secret_values(secrets: Mapping[str, Mapping[str, str]]) -> list[str]:
     """All values worth hiding, longest first, also as they look inside JSON."""
-    values = {value for variables in secrets.values() for value in variables.values() if len(value) >= SHORTEST}
+    values = {
+        value for variables in secrets.values() for value in variables.values() if len(value) >= SHORTEST
+    }
     values |= {json.dumps(value)[1:-1] for value in values}
     return sorted(values, key=len, reverse=True)
 

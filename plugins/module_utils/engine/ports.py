@@ -25,7 +25,9 @@ def conflicts(changes: Iterable[Change]) -> dict[str, str]:
         change = wanted[inodes[inode]]
         if not _belongs(pid, change.unit):
             port = change.manifest.gate.port
-            found[change.name] = f"port {port} is in use by {_command(pid)} (pid {pid}); stop it, or give the agent another `port`"
+            found[change.name] = (
+                f"port {port} is in use by {_command(pid)} (pid {pid}); stop it, or give the agent another `port`"
+            )
     return found
 
 
@@ -51,7 +53,10 @@ def _sockets(inodes: set[str]) -> Iterator[tuple[int, str]]:
 
 def _belongs(pid: int, unit: str) -> bool:
     with contextlib.suppress(OSError):
-        return any(line.rstrip().endswith(f"/{unit}") for line in Path(f"/proc/{pid}/cgroup").read_text("utf-8").splitlines())
+        return any(
+            line.rstrip().endswith(f"/{unit}")
+            for line in Path(f"/proc/{pid}/cgroup").read_text("utf-8").splitlines()
+        )
     return True  # it ended while we looked
 
 

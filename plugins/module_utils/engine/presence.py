@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Optional
 
 from . import mqtt
 from .manifest import Manifest
@@ -13,12 +12,12 @@ from .manifest import Manifest
 _TIMEOUT = 5.0
 
 
-def twin(document: Manifest, secrets: Mapping[str, str]) -> Optional[str]:
+def twin(document: Manifest, secrets: Mapping[str, str]) -> str | None:
     """Why an agent that is new on this host must not start: its id is available already. None where nothing is known."""
     if document.mqtt is None:
         return None
     try:
-        said = mqtt.read_retained(_broker(document, secrets), document.mqtt["status_topic"], _TIMEOUT)
+        said = mqtt.read_retained(_broker(document, secrets), str(document.mqtt["status_topic"]), _TIMEOUT)
     except mqtt.BrokerError:
         return None  # the agent itself will find the broker unreachable, and the gate will say so
     if said is None or b'"available"' not in said:
@@ -35,16 +34,16 @@ def clear(document: Manifest, secrets: Mapping[str, str]) -> str:
     if document.mqtt is None:
         return ""
     try:
-        mqtt.clear_retained(_broker(document, secrets), document.mqtt["status_topic"], _TIMEOUT)
+        mqtt.clear_retained(_broker(document, secrets), str(document.mqtt["status_topic"]), _TIMEOUT)
     except mqtt.BrokerError as error:
         return f"the retained status on the broker was not cleared: {error}"
     return ""
 
 
 def _broker(document: Manifest, secrets: Mapping[str, str]) -> mqtt.Broker:
-    about = document.mqtt or {}
+    about: Mapping[str, str | None] = document.mqtt or {}
     return mqtt.Broker(
-        url=about["url"],
-        username=secrets.get(about.get("username_env", "")),
-        password=secrets.get(about.get("password_env", "")),
+        url=str(about["url"]),
+        username=about.get("username") or secrets.get(about.get("username_env") or ""),
+        password=secrets.get(about.get("password_env") or ""),
     )

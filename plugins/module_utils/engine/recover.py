@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Optional
 
 from . import manifest
 from .commit import Outcome, revert
@@ -22,7 +21,7 @@ def recover(layout: Layout, who: Mapping[str, str]) -> list[Outcome]:
     state = load(layout)
     if state.transaction is None:
         return []
-    before: dict[str, Optional[str]] = state.transaction["before"]
+    before: dict[str, str | None] = state.transaction["before"]
     failed: dict[str, Watch] = {}
     for key, release in state.transaction["after"].items():
         document = _readable(layout, key, release) or _readable(layout, key, before[key])
@@ -36,7 +35,7 @@ def recover(layout: Layout, who: Mapping[str, str]) -> list[Outcome]:
     return outcomes
 
 
-def _readable(layout: Layout, key: str, release: Optional[str]) -> Optional[Manifest]:
+def _readable(layout: Layout, key: str, release: str | None) -> Manifest | None:
     if release is None:
         return None
     try:

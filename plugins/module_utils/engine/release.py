@@ -43,7 +43,9 @@ def stage(layout: Layout, request: Request) -> dict[str, Any]:
         report["recovered"] = [outcome.as_dict() for outcome in recovered]
         if report["missing_packages"] or report["refused"]:
             return report
-        pending = [request.wanted[change["key"]] for change in report["workloads"] if change["action"] != NOTHING]
+        pending = [
+            request.wanted[change["key"]] for change in report["workloads"] if change["action"] != NOTHING
+        ]
         make_room(layout, pending, request.runtime_files)
         if request.runtime_files:
             stage_runtimes(layout, request.runtime_files)
@@ -76,7 +78,11 @@ def _survey(layout: Layout, request: Request) -> dict[str, Any]:
             }
             for change in changes
         ],
-        "diff": [entry for change in pending for entry in compare.differences(layout, change, request.wanted[change.key])],
+        "diff": [
+            entry
+            for change in pending
+            for entry in compare.differences(layout, change, request.wanted[change.key])
+        ],
         "missing_packages": missing_packages(layout, manifests),
         "missing_runtimes": missing_runtimes(layout, (change.manifest for change in pending)),
         "refused": ports.conflicts(pending),
@@ -99,7 +105,10 @@ def switch_over(layout: Layout, request: Request) -> dict[str, Any]:
             record(layout, {"who": dict(request.who), **outcome.as_dict()})
         prune(layout, state, [change.key for change in changes])
         save(layout, state)
-        return {"outcomes": [outcome.as_dict() for outcome in outcomes], "recovered": [one.as_dict() for one in recovered]}
+        return {
+            "outcomes": [outcome.as_dict() for outcome in outcomes],
+            "recovered": [one.as_dict() for one in recovered],
+        }
 
 
 def _transact(layout: Layout, state: State, request: Request, changes: list[Change]) -> list[Outcome]:
@@ -118,7 +127,9 @@ def _transact(layout: Layout, state: State, request: Request, changes: list[Chan
         switched = time.monotonic() - started
         start_and_gate((watch for watch in watches.values() if watch.verdict is None), request.parallel)
         failed = {key: watch for key, watch in watches.items() if not watch.healthy}
-        outcomes = [commit(layout, state, watch, before[key]) for key, watch in watches.items() if watch.healthy]
+        outcomes = [
+            commit(layout, state, watch, before[key]) for key, watch in watches.items() if watch.healthy
+        ]
         outcomes += revert(layout, state, failed, before, request.parallel) if failed else []
         for outcome in outcomes:
             outcome.seconds["switch"] = switched
@@ -133,8 +144,11 @@ def _transaction(layout: Layout, state: State, changes: list[Change]) -> Iterato
         return
     for change in changes:
         keep_secrets(layout, change.key)
-    state.transaction = {"began": time.time(), "before": {change.key: change.before for change in changes},
-                         "after": {change.key: change.after for change in changes}}
+    state.transaction = {
+        "began": time.time(),
+        "before": {change.key: change.before for change in changes},
+        "after": {change.key: change.after for change in changes},
+    }
     save(layout, state)
     yield
     state.transaction = None

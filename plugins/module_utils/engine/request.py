@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Optional
 
 from . import envfile, manifest
 from .errors import EngineError
@@ -26,7 +25,7 @@ class Wanted:
     secrets: Mapping[str, str]
 
     @property
-    def secrets_text(self) -> Optional[str]:
+    def secrets_text(self) -> str | None:
         return envfile.render(self.secrets) if self.secrets else None
 
 
@@ -64,7 +63,9 @@ def parse(text: str) -> Request:
         document = manifest.parse(item["manifest"])
         for name, digest in document.files.items():
             if sha256_bytes(item["files"].get(name, "").encode()) != digest:
-                raise EngineError(f"{document.name}: {name} arrived with another digest than its manifest says")
+                raise EngineError(
+                    f"{document.name}: {name} arrived with another digest than its manifest says"
+                )
         wanted[document.key] = Wanted(document, item["files"], secrets.get(document.key, {}))
     return Request(
         phase=raw.get("phase", ""),

@@ -30,15 +30,15 @@ def moved_away(state: State, request: Request) -> list[tuple[str, str]]:
     ]
 
 
-def orphans(state: State, request: Request) -> list[str]:
-    """Agents that are here and that no fleet file names any more; they are reported, never removed unasked."""
+def orphans(state: State, request: Request) -> dict[str, str]:
+    """name → agent id of what is here and no fleet file names any more; it is reported, never removed unasked."""
     if not request.fleet:
-        return []
-    return [
-        key[len(_AGENTS) :]
+        return {}
+    return {
+        key[len(_AGENTS) :]: str(entry.get("agent_id"))
         for key, entry in sorted(state.workloads.items())
         if key.startswith(_AGENTS) and entry.get("base") not in request.fleet
-    ]
+    }
 
 
 def retire(layout: Layout, request: Request) -> dict[str, Any]:
@@ -46,7 +46,10 @@ def retire(layout: Layout, request: Request) -> dict[str, Any]:
     with locked(layout, request.who, wait=10.0):
         recover(layout, request.who)
         state = load(layout)
-        names = [_remove_one(layout, state, key, request, clear=False)["name"] for key, _ in moved_away(state, request)]
+        names = [
+            _remove_one(layout, state, key, request, clear=False)["name"]
+            for key, _ in moved_away(state, request)
+        ]
         _finish(layout, state, names)
         return {"retired": names}
 
@@ -54,7 +57,10 @@ def retire(layout: Layout, request: Request) -> dict[str, Any]:
 def remove_agents(layout: Layout, request: Request) -> dict[str, Any]:
     """Remove the named agents: service, unit, secrets, releases and retained status; data too with `purge`."""
     if request.check_mode:
-        return {"removed": [{"name": key[len(_AGENTS) :]} for key in _named(load(layout), request)], "purged": []}
+        return {
+            "removed": [{"name": key[len(_AGENTS) :]} for key in _named(load(layout), request)],
+            "purged": [],
+        }
     with locked(layout, request.who):
         recover(layout, request.who)
         state = load(layout)
@@ -74,7 +80,8 @@ def _named(state: State, request: Request) -> list[str]:
 
 
 def _remove_one(layout: Layout, state: State, key: str, request: Request, clear: bool) -> dict[str, str]:
-    name = key[len(_AGENTS) :]
+    entry = _entry(state, key)
+    name = entry["name"]
     secrets = envfile.parse((read_bytes(layout.secrets_file(key)) or b"").decode("utf-8", "replace"))
     try:
         document = manifest.read(layout, key, state.release(key) or "")
@@ -90,8 +97,15 @@ def _remove_one(layout: Layout, state: State, key: str, request: Request, clear:
     remove(layout.workload(key))
     state.workloads.pop(key, None)
     save(layout, state)
-    record(layout, {"who": dict(request.who), "key": key, "name": name, "result": "removed" if clear else "retired"})
-    return {"name": name, "warning": masked(warning, secret_values({key: secrets}))}
+    record(
+        layout,
+        {"who": dict(request.who), "key": key, "name": name, "result": "removed" if clear else "retired"},
+    )
+    return {**entry, "warning": masked(warning, secret_values({key: secrets}))}
+
+
+def _entry(state: State, key: str) -> dict[str, str]:
+    return {"name": key[len(_AGENTS) :], "base": str(state.workloads[key].get("base", ""))}
 
 
 def _purge_data(layout: Layout, request: Request, removed: list[dict[str, str]]) -> list[str]:

@@ -34,7 +34,12 @@ def missing_runtimes(layout: Layout, manifests: Iterable[Manifest]) -> dict[str,
 def missing_packages(layout: Layout, manifests: Iterable[Manifest]) -> list[str]:
     """Debian packages whose telltale file is not on the host."""
     return sorted(
-        {package for item in manifests for path, package in item.requires.items() if not layout.on_host(path).exists()}
+        {
+            package
+            for item in manifests
+            for path, package in item.requires.items()
+            if not layout.on_host(path).exists()
+        }
     )
 
 
@@ -44,7 +49,11 @@ def make_room(layout: Layout, wanted: Iterable[Wanted], runtime_files: Mapping[s
     bytes_needed = sum(len(text.encode()) + 8192 for item in items for text in item.texts.values())
     runtime_bytes = sum(os.path.getsize(path) for path in runtime_files.values())
     inodes = _INODES_EACH * len(items) + 16
-    for directory, amount in ((layout.lib, bytes_needed), (layout.secrets, 65536), (layout.runtimes, runtime_bytes)):
+    for directory, amount in (
+        (layout.lib, bytes_needed),
+        (layout.secrets, 65536),
+        (layout.runtimes, runtime_bytes),
+    ):
         stat = os.statvfs(_existing(directory))
         if stat.f_bavail * stat.f_frsize < 2 * amount:
             raise NoRoom(f"{directory}: {stat.f_bavail * stat.f_frsize} bytes free, {2 * amount} needed")

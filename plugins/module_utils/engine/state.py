@@ -8,7 +8,7 @@ import json
 import os
 import time
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any
 
 from .errors import EngineError
 from .files import make_directory, write
@@ -19,12 +19,12 @@ FORMAT = 1
 
 @dataclass
 class State:
-    """`workloads`: key → {"release", "proven": [ids, newest last], "unit"}; `transaction`: the unfinished one, or None."""
+    """`workloads`: key → {"release", "proven": [ids, newest last], "unit", "base", "agent_id"}; `transaction`: the unfinished one, or None."""
 
     workloads: dict[str, dict[str, Any]] = field(default_factory=dict)
-    transaction: Optional[dict[str, Any]] = None
+    transaction: dict[str, Any] | None = None
 
-    def release(self, key: str) -> Optional[str]:
+    def release(self, key: str) -> str | None:
         found = self.workloads.get(key, {}).get("release")
         return str(found) if found else None
 

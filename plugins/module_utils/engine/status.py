@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import time
-from typing import Any, Optional
+from typing import Any
 
 from . import manifest, systemd
 from .compare import current_release
@@ -48,7 +48,7 @@ def status(layout: Layout) -> list[dict[str, Any]]:
     return entries
 
 
-def _read(layout: Layout, key: str) -> tuple[str, Optional[Manifest], str]:
+def _read(layout: Layout, key: str) -> tuple[str, Manifest | None, str]:
     try:
         return key, manifest.read(layout, key, current_release(layout, key) or ""), ""
     except EngineError as error:

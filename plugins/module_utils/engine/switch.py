@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Optional
 
 from . import manifest, systemd
 from .compare import current_release
@@ -15,7 +14,7 @@ from .layout import Layout
 from .manifest import Manifest
 
 
-def switch(layout: Layout, key: str, release: str, secrets_text: Optional[str]) -> Manifest:
+def switch(layout: Layout, key: str, release: str, secrets_text: str | None) -> Manifest:
     """Point `current` at the release and install its files and secrets. Safe to repeat."""
     new = manifest.read(layout, key, release)
     directory = layout.release(key, release)
@@ -45,7 +44,7 @@ def stale_installs(layout: Layout, key: str, new: Manifest) -> set[str]:
     return {install.path for install in old.installs} - {install.path for install in new.installs}
 
 
-def install_secrets(layout: Layout, key: str, text: Optional[str]) -> None:
+def install_secrets(layout: Layout, key: str, text: str | None) -> None:
     path = layout.secrets_file(key)
     if text is None:
         remove(path)

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Optional
 
 from .errors import EngineError, Unsupported
 
@@ -60,7 +59,13 @@ class Unit:
 def run(*arguments: str, timeout: float = 90.0) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "LC_ALL": "C.UTF-8", "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0"}
     return subprocess.run(
-        arguments, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False
+        arguments,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
     )
 
 
@@ -69,7 +74,9 @@ def systemctl(*arguments: str) -> None:
     done = run("systemctl", *arguments)
     if done.returncode != 0:
         words = (done.stderr or done.stdout).strip().splitlines()
-        raise EngineError(f"systemctl {arguments[0]}: {words[-1] if words else f'exit status {done.returncode}'}")
+        raise EngineError(
+            f"systemctl {arguments[0]}: {words[-1] if words else f'exit status {done.returncode}'}"
+        )
 
 
 def require() -> int:
@@ -90,7 +97,10 @@ def show(units: Sequence[str]) -> dict[str, Unit]:
     done = run("systemctl", "show", f"--property={_PROPERTIES}", "--", *units)
     if done.returncode != 0:
         raise EngineError(f"systemctl show: {done.stderr.strip()}")
-    blocks = [dict(line.partition("=")[::2] for line in block.splitlines()) for block in done.stdout.strip().split("\n\n")]
+    blocks = [
+        dict(line.partition("=")[::2] for line in block.splitlines())
+        for block in done.stdout.strip().split("\n\n")
+    ]
     # systemctl answers in the order asked; `Id` differs from the asked name only for aliases.
     return {name: _unit(name, block) for name, block in zip(units, blocks)}
 
@@ -113,17 +123,31 @@ def _unit(name: str, block: dict[str, str]) -> Unit:
     )
 
 
-def _number(text: Optional[str]) -> int:
+def _number(text: str | None) -> int:
     return int(text) if text and text.isdigit() else 0
 
 
-def journal(unit: str, since: float, lines: int = 12) -> list[str]:
-    """The last log lines of a unit since a time (seconds since the epoch)."""
-    done = run("journalctl", "--quiet", "--no-pager", "--output=cat", f"--lines={lines}", f"--since=@{since:.3f}", f"--unit={unit}")
+def journal(unit: str, since: float, invocation: str, lines: int = 12) -> list[str]:
+    """The last log lines of a unit since a time (seconds since the epoch), of one start where its id is known."""
+    # The process's own lines carry the one field, systemd's lines about it the other.
+    fields = (
+        [f"_SYSTEMD_INVOCATION_ID={invocation}", "+", f"INVOCATION_ID={invocation}"]
+        if invocation
+        else [f"--unit={unit}"]
+    )
+    done = run(
+        "journalctl",
+        "--quiet",
+        "--no-pager",
+        "--output=cat",
+        f"--lines={lines}",
+        f"--since=@{since:.3f}",
+        *fields,
+    )
     return [line for line in done.stdout.splitlines() if line.strip()]
 
 
-def verify(unit_file: str) -> Optional[str]:
+def verify(unit_file: str) -> str | None:
     """What `systemd-analyze verify` has against a unit file, or None.
 
     Unknown settings are only a warning: a unit may use what a newer systemd offers (RestartSteps= since 254).
@@ -132,7 +156,9 @@ def verify(unit_file: str) -> Optional[str]:
     if done.returncode == 0:
         return None
     name = os.path.basename(unit_file)
-    complaints = [line for line in done.stderr.splitlines() if name in line and "Unknown key name" not in line]
+    complaints = [
+        line for line in done.stderr.splitlines() if name in line and "Unknown key name" not in line
+    ]
     return "; ".join(complaints) if complaints else None
 
 

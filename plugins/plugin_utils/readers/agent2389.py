@@ -9,10 +9,11 @@ Prompts are never looked into: they may teach shell.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Union
+
+import tomllib
 
 from ansible_collections.muster.agents.plugins.module_utils.engine.layout import SAFE_NAME
 from ansible_collections.muster.agents.plugins.plugin_utils import toml_source
@@ -31,7 +32,11 @@ Path_ = tuple[Union[str, int], ...]
 
 
 def read(
-    path: Path, source: str, overrides: Mapping[str, Any], placeholders: Mapping[str, str], secret_names: frozenset[str]
+    path: Path,
+    source: str,
+    overrides: Mapping[str, Any],
+    placeholders: Mapping[str, str],
+    secret_names: frozenset[str],
 ) -> Spec:
     """`source` is the path as people know it. Raises InputError with every problem found."""
     original = _load_text(path, source)
@@ -120,7 +125,11 @@ def _dotted(path: Path_) -> str:
 
 
 def _resolve(
-    text: str, places: _Places, placeholders: Mapping[str, str], secret_names: frozenset[str], problems: list[Problem]
+    text: str,
+    places: _Places,
+    placeholders: Mapping[str, str],
+    secret_names: frozenset[str],
+    problems: list[Problem],
 ) -> str:
     """`${NAME}` and `${NAME:-default}` in settings, from the agent's environment and what the fleet derives."""
     replaced = {}
@@ -134,7 +143,9 @@ def _resolve(
                 message = f"{_dotted(path)} would put the secret {name} into the config; name the variable in a `*_env` field"
                 problems.append(Problem(places.of(path), message))
             elif name not in placeholders and default is None:
-                message = f"{_dotted(path)}: nothing gives ${{{name}}} a value; set it in fleet.<agent>.environment"
+                message = (
+                    f"{_dotted(path)}: nothing gives ${{{name}}} a value; set it in fleet.<agent>.environment"
+                )
                 problems.append(Problem(places.of(path), message))
             return str(placeholders.get(name, default or ""))
 
@@ -142,15 +153,14 @@ def _resolve(
     return toml_source.replace_strings(text, replaced) if replaced else text
 
 
-_REQUIRED: tuple[tuple[Path_, type], ...] = (
-    (("agent", "id"), str),
-    (("agent", "description"), str),
-    (("mqtt", "broker_url"), str),
-    (("llm", "provider"), str),
-    (("llm", "model"), str),
-    (("llm", "system_prompt"), str),
+_REQUIRED: tuple[Path_, ...] = (
+    ("agent", "id"),
+    ("agent", "description"),
+    ("mqtt", "broker_url"),
+    ("llm", "provider"),
+    ("llm", "model"),
+    ("llm", "system_prompt"),
 )
-_TYPES = {str: "a string", dict: "a table"}
 
 
 def _get(document: object, path: Path_) -> object:
@@ -165,22 +175,28 @@ def _check(document: dict[str, Any], places: _Places) -> Iterator[Problem]:
         if table in document and not isinstance(document[table], dict):
             yield Problem(places.of((table,)), f"[{table}] must be a table")
             return
-    for path, kind in _REQUIRED:
+    for path in _REQUIRED:
         value = _get(document, path)
         if value is None:
             yield Problem(places.of(path), f"{_dotted(path)} is missing; write {path[-1]} under [{path[0]}]")
-        elif not isinstance(value, kind):
-            yield Problem(places.of(path), f"{_dotted(path)} must be {_TYPES[kind]}")
+        elif not isinstance(value, str):
+            yield Problem(places.of(path), f"{_dotted(path)} must be a string")
     agent_id = _get(document, ("agent", "id"))
     if isinstance(agent_id, str) and not SAFE_NAME.fullmatch(agent_id):
         message = f"agent.id {agent_id!r} is not safe as a topic, file and unit: letters, digits, `.`, `_`, `-`, letter or digit first"
         yield Problem(places.of(("agent", "id")), message)
     url = _get(document, ("mqtt", "broker_url"))
     if isinstance(url, str) and not re.match(r"(mqtts?)://[^/\s]", url):
-        yield Problem(places.of(("mqtt", "broker_url")), "mqtt.broker_url must be mqtt://host:port, or mqtts:// for TLS")
+        yield Problem(
+            places.of(("mqtt", "broker_url")), "mqtt.broker_url must be mqtt://host:port, or mqtts:// for TLS"
+        )
     heartbeat = _get(document, ("mqtt", "heartbeat_interval_secs"))
-    if heartbeat is not None and (isinstance(heartbeat, bool) or not isinstance(heartbeat, int) or heartbeat < 1):
-        yield Problem(places.of(("mqtt", "heartbeat_interval_secs")), "mqtt.heartbeat_interval_secs must be at least 1")
+    if heartbeat is not None and (
+        isinstance(heartbeat, bool) or not isinstance(heartbeat, int) or heartbeat < 1
+    ):
+        yield Problem(
+            places.of(("mqtt", "heartbeat_interval_secs")), "mqtt.heartbeat_interval_secs must be at least 1"
+        )
     temperature = _get(document, ("llm", "temperature"))
     if temperature is not None and (not isinstance(temperature, (int, float)) or not 0 <= temperature <= 2):
         message = f"llm.temperature is {temperature!r}; it must be between 0.0 and 2.0"
