@@ -27,7 +27,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
-        _, options = self.validate_argument_spec(
+        options = self.validate_argument_spec(
             {
                 "agent": {"type": "raw", "default": "all"},
                 "fleet": {"type": "raw", "required": True},
@@ -38,7 +38,7 @@ class ActionModule(ActionBase):
                 "broker_url": {"type": "str"},
                 "broker_group": {"type": "str", "default": "broker"},
             }
-        )
+        )[1]
         try:
             plan = make_plan(self._inputs(options, variables), options["agent"])
         except InputError as error:

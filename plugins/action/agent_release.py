@@ -24,12 +24,12 @@ _PHASES = ("stage", "retire", "switch", "remove")
 
 
 class ActionModule(ActionBase):
-    TRANSFERS_FILES = True
+    TRANSFERS_FILES = False  # only a missing runtime is transferred, and makes its own temporary directory
     _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _, options = self.validate_argument_spec(
+        options = self.validate_argument_spec(
             {
                 "phase": {"type": "str", "required": True, "choices": list(_PHASES)},
                 "plan": {"type": "dict", "default": {}},
@@ -39,7 +39,7 @@ class ActionModule(ActionBase):
                 "assume_gone": {"type": "bool", "default": False},
                 "parallel": {"type": "int", "default": 8},
             }
-        )
+        )[1]
         self._host = (task_vars or {}).get("inventory_hostname", "")
         try:
             result.update(getattr(self, f"_{options['phase']}")(options, task_vars or {}))
@@ -95,7 +95,9 @@ class ActionModule(ActionBase):
                 self, variables, self._request("retire", options, self._workloads(options)), {}
             )["retired"]
         for name in names:
-            Display().display(f"  {self._host}: {name} retired, it moved away")
+            Display().display(
+                f"  {self._host}: {name} {'would be ' if self._task.check_mode else ''}retired, it moved away"
+            )
         return {"changed": bool(names), "retired": names}
 
     def _switch(self, options: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,7 +129,9 @@ class ActionModule(ActionBase):
         for entry in report["removed"]:
             if entry.get("warning"):
                 Display().warning(f"{self._host}: {entry['name']}: {entry['warning']}")
-            Display().display(f"  {self._host}: {entry['name']} removed")
+            Display().display(
+                f"  {self._host}: {entry['name']} {'would be ' if self._task.check_mode else ''}removed"
+            )
         return {"changed": bool(report["removed"] or report["purged"]), **report}
 
     def _workloads(self, options: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -142,6 +146,7 @@ class ActionModule(ActionBase):
             "workloads": [{"manifest": one["manifest"], "files": one["files"]} for one in workloads],
             "names": plan["names"],
             "fleet": plan["fleet"],
+            "ids": plan["ids"],
             "assume_gone": options["assume_gone"],
             "parallel": options["parallel"],
         }

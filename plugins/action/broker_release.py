@@ -27,7 +27,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
-        _, options = self.validate_argument_spec(
+        options = self.validate_argument_spec(
             {
                 "agents": {"type": "list", "elements": "str", "required": True},
                 "clients": {"type": "list", "elements": "str", "default": []},
@@ -37,7 +37,7 @@ class ActionModule(ActionBase):
                 "extra": {"type": "list", "elements": "str", "default": []},
                 "deadline": {"type": "float", "default": 30.0},
             }
-        )
+        )[1]
         host = variables.get("inventory_hostname", "")
         try:
             result.update(self._release(options, variables, host))

@@ -21,14 +21,14 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _, options = self.validate_argument_spec(
+        options = self.validate_argument_spec(
             {
                 "found": {"type": "dict", "required": True},
                 "hosts": {"type": "list", "elements": "str", "required": True},
                 "names": {"type": "list", "elements": "str", "default": []},
                 "format": {"type": "str", "default": "table", "choices": ["table", "json"]},
             }
-        )
+        )[1]
         names = set(options["names"])
         answers = {host: options["found"].get(host) or {} for host in options["hosts"]}
         agents = [

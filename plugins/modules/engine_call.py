@@ -1,7 +1,7 @@
+#!/usr/bin/python
+
 # Copyright: muster.agents contributors
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-#!/usr/bin/python
-# -*- coding: utf-8 -*-
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ module: engine_call
 short_description: Hand one request to the release engine on a host
 version_added: 0.1.0
 description:
-  - The host side of M(muster.agents.agent_release), M(muster.agents.broker_release) and M(muster.agents.agent_info), which call it; playbooks do not.
+  - The host side of this collection's other modules, which call it; playbooks do not.
   - Installs the engine C(muster) where it is missing or differs, runs it with the request on its standard input, and returns its report.
 options:
   engine:
@@ -36,12 +36,15 @@ attributes:
   diff_mode:
     description: The report holds the differences, with secrets hidden.
     support: full
-extends_documentation_fragment:
-  - muster.agents.attributes
+  idempotent:
+    description: A second call with the same request changes nothing.
+    support: full
 author:
-  - muster.agents contributors (@muster)
+  - muster.agents contributors (@muster-agents)
 seealso:
   - module: muster.agents.agent_release
+  - module: muster.agents.broker_release
+  - module: muster.agents.agent_info
 """
 
 EXAMPLES = r"""
@@ -111,7 +114,8 @@ def write_copy(data: bytes, directory: str) -> str:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "engine": {"type": "str", "required": True},
+            # Not a secret, but 50 kB of base64 would drown the output of -vvv.
+            "engine": {"type": "str", "required": True, "no_log": True},
             "engine_sha256": {"type": "str", "required": True},
             "request": {"type": "str", "required": True, "no_log": True},
             "secrets": {"type": "str", "required": True, "no_log": True},

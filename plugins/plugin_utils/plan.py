@@ -164,7 +164,7 @@ def _place(inputs: Inputs) -> list[Instance]:
                     )
                 )
             placed[instance] = (entry, host)
-    pinned = {name: entry.port for name, (entry, _) in placed.items() if entry.port is not None}
+    pinned = {name: entry.port for name, (entry, host) in placed.items() if entry.port is not None}
     for port in {port for port in pinned.values() if list(pinned.values()).count(port) > 1}:
         names = sorted(name for name, own in pinned.items() if own == port)
         problems.append(

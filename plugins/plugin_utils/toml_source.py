@@ -329,7 +329,8 @@ class _Scanner:
 
     def _slot(self, table: _Node, pos: int) -> tuple[_Node, int]:
         """Reads ``key =``; the node for the value that follows, and its offset."""
-        assert table.body is not None
+        if table.body is None:
+            raise ValueError("a key outside of any table")
         parts, pos = self._key_parts(pos)
         pos = self._match(_SPACE, self._expect("=", pos))
         entry = _Entry(parts[0][1], table.body)
@@ -484,8 +485,12 @@ class _Editor:
 
     def _insert_lines(self, lines: list[str], body: _Body, last: _Entry | None) -> None:
         """Inserts lines behind an entry, indented like it, or at the top of a section."""
-        indent = self.text[self._line_start(last.start) : last.start] if last else ""
-        pos = self._line_end(last.end if last else body.open_end) if last or body.open_end else 0
+        if last:
+            indent = self.text[self._line_start(last.start) : last.start]
+            pos = self._line_end(last.end)
+        else:
+            indent = ""
+            pos = self._line_end(body.open_end) if body.open_end else 0  # the root has no header
         self.edits += [_Edit(pos, pos, indent + line + self.eol) for line in lines]
 
     def _remove_lines(self, start: int, end: int) -> None:

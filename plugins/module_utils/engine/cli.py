@@ -25,11 +25,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.run(Layout(), options))
     except EngineError as error:
-        print(f"muster: {error}", file=sys.stderr)
+        sys.stderr.write(f"muster: {error}" + "\n")
         return error.exit_code
     except PermissionError as error:
-        print(f"muster: {error}; run it as root", file=sys.stderr)
+        sys.stderr.write(f"muster: {error}; run it as root" + "\n")
         return 77
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,12 +58,12 @@ def _parser() -> argparse.ArgumentParser:
 def _status(layout: Layout, options: argparse.Namespace) -> int:
     entries = status.status(layout)
     if options.json:
-        print(json.dumps({"version": VERSION, "workloads": entries}))
+        _say(json.dumps({"version": VERSION, "workloads": entries}))
     else:
-        print(f"{'NAME':<24} {'RELEASE':<17} {'STATE':<10} {'READY':<6} {'PORT':>5} {'RESTARTS':>8}  DETAIL")
+        _say(f"{'NAME':<24} {'RELEASE':<17} {'STATE':<10} {'READY':<6} {'PORT':>5} {'RESTARTS':>8}  DETAIL")
         for entry in entries:
             ready = "yes" if entry["ready"] else "no"
-            print(
+            _say(
                 f"{entry['name']:<24} {entry['release'] or '-':<17} {entry['state']:<10} {ready:<6} "
                 f"{entry['port'] or 0:>5} {entry['restarts']:>8}  {entry['detail']}"
             )
@@ -71,16 +75,16 @@ def _resume(layout: Layout, options: argparse.Namespace) -> int:
     with locked(layout, who):
         outcomes = recover.recover(layout, who)
     for outcome in outcomes:
-        print(f"{outcome.name}: {outcome.result}: {outcome.reason}")
+        _say(f"{outcome.name}: {outcome.result}: {outcome.reason}")
     if not outcomes:
-        print("nothing was unfinished")
+        _say("nothing was unfinished")
     return 0 if all(outcome.result in ("reverted", "removed") for outcome in outcomes) else 1
 
 
 def _apply(layout: Layout, options: argparse.Namespace) -> int:
     """Always exits 0 with a JSON report on standard output, so that the caller need not guess from words."""
     text = sys.stdin.read()
-    print(json.dumps(_reported(lambda: _dispatch(layout, request.parse(text), text))))
+    _say(json.dumps(_reported(lambda: _dispatch(layout, request.parse(text), text))))
     return 0
 
 

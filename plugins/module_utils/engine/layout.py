@@ -63,7 +63,7 @@ class Layout:
 
     def workload(self, key: str) -> Path:
         """The directory of a workload; `key` is `agents/<name>` or `services/<name>`."""
-        directory, _, name = key.partition("/")
+        directory, name = (*key.split("/", 1), "")[:2]
         if directory not in KINDS.values() or not SAFE_NAME.fullmatch(name):
             raise EngineError(f"{key!r} is not a workload's name")
         return self.lib / directory / name

@@ -22,6 +22,8 @@ def prune(layout: Layout, state: State, keys: Iterable[str]) -> None:
         for path in directory.iterdir() if directory.is_dir() else ():
             if path.name not in keep:
                 remove(path)
+        if directory.is_dir() and not any(directory.iterdir()):
+            remove(layout.workload(key))
         if key in state.workloads:
             state.workloads[key]["proven"] = [release for release in state.proven(key) if release in keep]
     _prune_runtimes(layout)

@@ -86,7 +86,7 @@ def _survey(layout: Layout, request: Request) -> dict[str, Any]:
         "missing_packages": missing_packages(layout, manifests),
         "missing_runtimes": missing_runtimes(layout, (change.manifest for change in pending)),
         "refused": ports.conflicts(pending),
-        "retire": [name for _, name in moved_away(state, request)],
+        "retire": moved_away(state, request),
         "orphans": orphans(state, request),
     }
 
@@ -103,7 +103,7 @@ def switch_over(layout: Layout, request: Request) -> dict[str, Any]:
             outcome.reason = masked(outcome.reason, secret_values(request.secrets))
             outcome.log = [masked(line, secret_values(request.secrets)) for line in outcome.log]
             record(layout, {"who": dict(request.who), **outcome.as_dict()})
-        prune(layout, state, [change.key for change in changes])
+        prune(layout, state, request.wanted)
         save(layout, state)
         return {
             "outcomes": [outcome.as_dict() for outcome in outcomes],

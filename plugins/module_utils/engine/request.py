@@ -31,13 +31,14 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Request:
-    """`phase`: stage, retire, switch or remove. `names`: the selected agents by fleet key; `fleet`: all of them."""
+    """`phase`: stage, retire, switch or remove. `names`: the selected agents by fleet key; `fleet`: all of them; `ids`: all their ids."""
 
     phase: str
     who: Mapping[str, str]
     wanted: Mapping[str, Wanted]
     names: tuple[str, ...]
     fleet: tuple[str, ...]
+    ids: tuple[str, ...]
     runtime_files: Mapping[str, str]
     check_mode: bool
     purge: bool
@@ -73,6 +74,7 @@ def parse(text: str) -> Request:
         wanted=wanted,
         names=tuple(raw.get("names", ())),
         fleet=tuple(raw.get("fleet", ())),
+        ids=tuple(raw.get("ids", ())),
         runtime_files=raw.get("runtime_files", {}),
         check_mode=bool(raw.get("check_mode")),
         purge=bool(raw.get("purge")),

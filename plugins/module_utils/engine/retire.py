@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from . import envfile, manifest, presence, systemd
@@ -21,10 +22,10 @@ from .switch import take_down
 _AGENTS = KINDS["agent"] + "/"
 
 
-def moved_away(state: State, request: Request) -> list[tuple[str, str]]:
-    """(key, name) of the selected agents that are here and should not be, by today's plan."""
+def moved_away(state: State, request: Request) -> list[str]:
+    """Names of the selected agents that are here and should not be, by today's plan."""
     return [
-        (key, key[len(_AGENTS) :])
+        key[len(_AGENTS) :]
         for key, entry in sorted(state.workloads.items())
         if key.startswith(_AGENTS) and entry.get("base") in request.names and key not in request.wanted
     ]
@@ -42,14 +43,15 @@ def orphans(state: State, request: Request) -> dict[str, str]:
 
 
 def retire(layout: Layout, request: Request) -> dict[str, Any]:
-    """Stop what moved away. Its data stays; its status on the broker is left to the host it moved to."""
+    """Stop what moved away or was scaled down. Its data stays."""
     with locked(layout, request.who, wait=10.0):
         recover(layout, request.who)
         state = load(layout)
-        names = [
-            _remove_one(layout, state, key, request, clear=False)["name"]
-            for key, _ in moved_away(state, request)
-        ]
+        names = moved_away(state, request)
+        for name in names:
+            # An id that another host takes over keeps its status; one that leaves the fleet takes its leave.
+            leaves = state.workloads[_AGENTS + name].get("agent_id") not in request.ids
+            _remove_one(layout, state, _AGENTS + name, clear=leaves, who=request.who)
         _finish(layout, state, names)
         return {"retired": names}
 
@@ -57,14 +59,14 @@ def retire(layout: Layout, request: Request) -> dict[str, Any]:
 def remove_agents(layout: Layout, request: Request) -> dict[str, Any]:
     """Remove the named agents: service, unit, secrets, releases and retained status; data too with `purge`."""
     if request.check_mode:
-        return {
-            "removed": [{"name": key[len(_AGENTS) :]} for key in _named(load(layout), request)],
-            "purged": [],
-        }
+        state = load(layout)
+        return {"removed": [_entry(state, key) for key in _named(state, request)], "purged": []}
     with locked(layout, request.who):
         recover(layout, request.who)
         state = load(layout)
-        removed = [_remove_one(layout, state, key, request, clear=True) for key in _named(state, request)]
+        removed = [
+            _remove_one(layout, state, key, clear=True, who=request.who) for key in _named(state, request)
+        ]
         purged = _purge_data(layout, request, removed) if request.purge else []
         _finish(layout, state, [entry["name"] for entry in removed])
         return {"removed": removed, "purged": purged}
@@ -79,7 +81,9 @@ def _named(state: State, request: Request) -> list[str]:
     ]
 
 
-def _remove_one(layout: Layout, state: State, key: str, request: Request, clear: bool) -> dict[str, str]:
+def _remove_one(
+    layout: Layout, state: State, key: str, clear: bool, who: Mapping[str, str]
+) -> dict[str, str]:
     entry = _entry(state, key)
     name = entry["name"]
     secrets = envfile.parse((read_bytes(layout.secrets_file(key)) or b"").decode("utf-8", "replace"))
@@ -99,7 +103,7 @@ def _remove_one(layout: Layout, state: State, key: str, request: Request, clear:
     save(layout, state)
     record(
         layout,
-        {"who": dict(request.who), "key": key, "name": name, "result": "removed" if clear else "retired"},
+        {"who": dict(who), "key": key, "name": name, "result": "removed" if clear else "retired"},
     )
     return {**entry, "warning": masked(warning, secret_values({key: secrets}))}
 

@@ -19,7 +19,11 @@ FORMAT = 1
 
 @dataclass
 class State:
-    """`workloads`: key → {"release", "proven": [ids, newest last], "unit", "base", "agent_id"}; `transaction`: the unfinished one, or None."""
+    """What is current and proven, and the unfinished transaction if there is one.
+
+    `workloads`: key → {"release", "proven": [ids, newest last], "unit", "base", "agent_id"}.
+    `transaction`: {"began", "before": {key: release or None}, "after": {key: release}}.
+    """
 
     workloads: dict[str, dict[str, Any]] = field(default_factory=dict)
     transaction: dict[str, Any] | None = None

@@ -183,7 +183,7 @@ def _check(document: dict[str, Any], places: _Places) -> Iterator[Problem]:
             yield Problem(places.of(path), f"{_dotted(path)} must be a string")
     agent_id = _get(document, ("agent", "id"))
     if isinstance(agent_id, str) and not SAFE_NAME.fullmatch(agent_id):
-        message = f"agent.id {agent_id!r} is not safe as a topic, file and unit: letters, digits, `.`, `_`, `-`, letter or digit first"
+        message = f"agent.id {agent_id!r} is not safe as a unit's name: letters, digits, `.`, `_`, `-`, letter or digit first"
         yield Problem(places.of(("agent", "id")), message)
     url = _get(document, ("mqtt", "broker_url"))
     if isinstance(url, str) and not re.match(r"(mqtts?)://[^/\s]", url):
@@ -215,6 +215,6 @@ def _secrets(document: dict[str, Any], places: _Places) -> Iterator[SecretRefere
             seen.add(value)
             yield SecretReference(value, _dotted(path), places.of(path))
     tool = _get(document, ("tools", _SEARCH_TOOL))
-    named = isinstance(tool, dict) and any(str(path[-1]).endswith("_env") for path, _ in _strings(tool))
+    named = isinstance(tool, dict) and any(str(path[-1]).endswith("_env") for path, value in _strings(tool))
     if tool is not None and not named and _SEARCH_KEY not in seen:
         yield SecretReference(_SEARCH_KEY, f"tools.{_SEARCH_TOOL}", places.of(("tools", _SEARCH_TOOL)))

@@ -1,0 +1,112 @@
+#!/usr/bin/python
+
+# Copyright: muster.agents contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: agent_plan
+short_description: Decide which agent runs where, from the fleet and the agents' configs
+version_added: 0.1.0
+description:
+  - Reads every config of the fleet, validates it, resolves its placeholders, applies the fleet's overrides, places each
+    instance on a host and gives it a port. A pure function of its input; no host is touched.
+  - All problems are reported at once, each with its file and line or the variable it is in.
+options:
+  agent:
+    description:
+      - Which agents; a name, a comma list or C(all).
+      - A name resolves by its key in the fleet, then by the stem of its config file, then by C(agent.id).
+    type: raw
+    default: all
+  fleet:
+    description:
+      - The agents by name, each with any of C(config), C(hosts), C(instances), C(runtime), C(resources), C(environment),
+        C(overrides), C(port), C(deadline) and C(min_healthy_time).
+    type: raw
+    required: true
+  runtimes:
+    description: The programs that run configs, by name. The built-in C(reference) is always there.
+    type: raw
+    default: {}
+  secret_names:
+    description: The names, not the values, that C(agent_secrets) holds.
+    type: list
+    elements: str
+    default: []
+  agents_dir:
+    description:
+      - Where agent configs stand, relative to the directory that the command runs in, or to the inventory's directory
+        or one of the three above it.
+    type: str
+    default: agents
+  unit_template:
+    description: A Jinja template for the systemd unit, in place of the built-in one.
+    type: str
+  broker_url:
+    description: URL of an external broker. Without it C(${MQTT_BROKER_URL}) is derived from the broker group.
+    type: str
+  broker_group:
+    description: The inventory group whose first host is the broker.
+    type: str
+    default: broker
+attributes:
+  check_mode:
+    description: It never changes anything.
+    support: full
+  diff_mode:
+    description: It never changes anything.
+    support: none
+  idempotent:
+    description: The same input gives the same plan, byte for byte.
+    support: full
+author:
+  - muster.agents contributors (@muster-agents)
+seealso:
+  - module: muster.agents.agent_release
+"""
+
+EXAMPLES = r"""
+- name: Plan the whole fleet
+  muster.agents.agent_plan:
+    fleet:
+      researcher: {}
+      writer:
+        hosts: writers
+        instances: 2
+        resources: {memory: 1Gi, cpu: 500m}
+    secret_names: "{{ agent_secrets | list }}"
+  register: planned
+  run_once: true
+"""
+
+RETURN = r"""
+plan:
+  description:
+    - Who runs where, without the value of any secret.
+  returned: success
+  type: dict
+  contains:
+    hosts:
+      description: For each host a list of workloads, with manifest, files and where each secret comes from.
+      type: dict
+    pool:
+      description: Every host on which an agent of the fleet may run.
+      type: list
+    brokers:
+      description: The hosts of the broker group, empty with an external broker.
+      type: list
+    names:
+      description: The selected agents, by their key in the fleet.
+      type: list
+    fleet:
+      description: All agents, by their key in the fleet.
+      type: list
+    ids:
+      description: Every agent id of the whole fleet.
+      type: list
+    artifacts:
+      description: Runtime files that may have to be pushed, by SHA-256.
+      type: dict
+"""

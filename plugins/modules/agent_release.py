@@ -1,0 +1,121 @@
+#!/usr/bin/python
+
+# Copyright: muster.agents contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: agent_release
+short_description: Release, retire or remove the agents of one host, in one call
+version_added: 0.1.0
+description:
+  - Hands the plan of one host to the release engine there. Twenty agents cost about what one costs.
+  - A release that does not become healthy is reverted on the host, and the task fails with the reason and the last log lines.
+  - The values of secrets are read from the variables C(agent_secrets) and C(fleet_credentials_key) at the last moment. They are
+    never an argument, and no result, diff or log holds them.
+options:
+  phase:
+    description:
+      - V(stage) writes and checks the releases and touches nothing that runs.
+      - V(retire) stops what moved to another host.
+      - V(switch) makes the staged releases current, gates them, and commits or reverts.
+      - V(remove) takes agents off the host.
+    type: str
+    choices: [stage, retire, switch, remove]
+    required: true
+  plan:
+    description: The C(plan) that M(muster.agents.agent_plan) returned.
+    type: dict
+    default: {}
+  staged:
+    description: What phase V(stage) returned, for the phases after it.
+    type: dict
+    default: {}
+  names:
+    description: Agents to remove, by their key in the fleet or an instance's name.
+    type: list
+    elements: str
+    default: []
+  purge:
+    description: Remove the data of the agents too.
+    type: bool
+    default: false
+  assume_gone:
+    description: Start an agent that is new on this host although the broker says that its id is available elsewhere.
+    type: bool
+    default: false
+  parallel:
+    description: How many services may be on their way up at one time.
+    type: int
+    default: 8
+attributes:
+  check_mode:
+    description: Predicts what a run would do, also on a host that was never deployed to.
+    support: full
+  diff_mode:
+    description: Phase V(stage) shows configs, environments, units and runtimes; of secrets only the names.
+    support: full
+  idempotent:
+    description: A second run with the same plan changes nothing.
+    support: full
+author:
+  - muster.agents contributors (@muster-agents)
+seealso:
+  - module: muster.agents.agent_plan
+  - module: muster.agents.agent_info
+"""
+
+EXAMPLES = r"""
+- name: Stage and check
+  muster.agents.agent_release:
+    phase: stage
+    plan: "{{ planned.plan }}"
+  register: staged
+
+- name: Switch
+  muster.agents.agent_release:
+    phase: switch
+    plan: "{{ planned.plan }}"
+    staged: "{{ staged }}"
+"""
+
+RETURN = r"""
+pending:
+  description: Agents that have something to switch, each with its reasons.
+  returned: phase is stage
+  type: dict
+  sample: {researcher: [agent.toml, secrets]}
+refused:
+  description: Agents that must not be switched, each with the reason.
+  returned: phase is stage
+  type: dict
+retire:
+  description: Agents that are here and by today's plan belong elsewhere.
+  returned: phase is stage
+  type: list
+orphans:
+  description: Agents that are here and that no fleet names any more, with their ids. They are left alone.
+  returned: phase is stage
+  type: dict
+outcomes:
+  description: What became of each agent; C(released), C(reverted), C(removed) or C(failed).
+  returned: phase is switch
+  type: dict
+retired:
+  description: The agents that were stopped because they moved.
+  returned: phase is retire
+  type: list
+removed:
+  description: The agents that were removed, each with C(name), C(base) and C(warning).
+  returned: phase is remove
+  type: list
+purged:
+  description: The data directories that were removed.
+  returned: phase is remove
+  type: list
+kind:
+  description: Why the engine refused; C(refused), C(unsupported), C(busy) or C(no_room).
+  returned: failure
+  type: str
+"""

@@ -1,0 +1,79 @@
+#!/usr/bin/python
+
+# Copyright: muster.agents contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: broker_release
+short_description: Release a Mosquitto broker's configuration, users and ACL
+version_added: 0.1.0
+description:
+  - The broker's files go through the same engine as an agent's; staged, switched, gated, and reverted where the broker does not come up.
+  - A change of users or ACL alone is a reload; only a changed configuration restarts the broker.
+  - Passwords are derived from the variable C(fleet_credentials_key), which is read at the last moment; the broker's host gets hashes only.
+options:
+  agents:
+    description: Ids of the agents that may log in, each with an ACL for exactly its own topics.
+    type: list
+    elements: str
+    required: true
+  clients:
+    description: Names of other programs that may send tasks and read answers and statuses.
+    type: list
+    elements: str
+    default: []
+  port:
+    description: Port of the listener.
+    type: int
+    default: 1883
+  bind_address:
+    description: Address to listen on; every address without it.
+    type: str
+  persistence:
+    description: Keep queued tasks and retained statuses over a restart.
+    type: bool
+    default: true
+  extra:
+    description: Further lines for mosquitto.conf, at its end.
+    type: list
+    elements: str
+    default: []
+  deadline:
+    description: Seconds within which the broker must take connections.
+    type: float
+    default: 30.0
+attributes:
+  check_mode:
+    description: Predicts what a run would do, also where the package is not installed yet.
+    support: full
+  diff_mode:
+    description: Shows configuration and ACL; of the users only that they differ.
+    support: full
+  idempotent:
+    description: Salts are derived too, so a second run writes the same bytes and changes nothing.
+    support: full
+author:
+  - muster.agents contributors (@muster-agents)
+seealso:
+  - module: muster.agents.agent_release
+"""
+
+EXAMPLES = r"""
+- name: A broker for two agents and a task sender
+  muster.agents.broker_release:
+    agents: [researcher-agent, writer-agent]
+    clients: [ci]
+"""
+
+RETURN = r"""
+missing_packages:
+  description: Debian packages to install before the release can go on.
+  returned: always
+  type: list
+outcomes:
+  description: What became of the broker.
+  returned: always
+  type: list
+"""

@@ -1,0 +1,69 @@
+#!/usr/bin/python
+
+# Copyright: muster.agents contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fleet_status
+short_description: Print what runs where, once for all hosts of the play
+version_added: 0.1.0
+description:
+  - Takes what M(muster.agents.agent_info) found on each host and prints a table or one line of JSON.
+  - Fails, after printing, where an agent is not ready or a host gave no answer.
+options:
+  found:
+    description: The result of M(muster.agents.agent_info), by host.
+    type: dict
+    required: true
+  hosts:
+    description: All hosts that were asked.
+    type: list
+    elements: str
+    required: true
+  names:
+    description: Show only these agents, by fleet key, instance name or id.
+    type: list
+    elements: str
+    default: []
+  format:
+    description: V(table) for people, V(json) for programs.
+    type: str
+    choices: [table, json]
+    default: table
+attributes:
+  check_mode:
+    description: It never changes anything.
+    support: full
+  diff_mode:
+    description: It never changes anything.
+    support: none
+  idempotent:
+    description: It never changes anything.
+    support: full
+author:
+  - muster.agents contributors (@muster-agents)
+seealso:
+  - module: muster.agents.agent_info
+"""
+
+EXAMPLES = r"""
+- name: Print the status of two hosts
+  muster.agents.fleet_status:
+    hosts: [a, b]
+    found:
+      a: "{{ hostvars.a.status }}"
+      b: "{{ hostvars.b.status }}"
+"""
+
+RETURN = r"""
+agents:
+  description: All agents that were found.
+  returned: always
+  type: list
+silent:
+  description: Hosts that gave no answer, each with the reason.
+  returned: always
+  type: dict
+"""
