@@ -30,6 +30,7 @@ def run_detached(layout: Layout, request_text: str) -> dict[str, Any]:
     name = f"muster-release-{secrets.token_hex(4)}"
     scratch = layout.run / name
     make_directory(layout.run, 0o700)
+    _sweep(layout)
     scratch.mkdir(mode=0o700)
     write(scratch / _REQUEST, request_text.encode(), 0o600)
     started = systemd.run(
@@ -50,6 +51,12 @@ def run_detached(layout: Layout, request_text: str) -> dict[str, Any]:
         remove(scratch)
         raise EngineError(f"systemd-run: {started.stderr.strip()}")
     return _wait(scratch, f"{name}.service")
+
+
+def _sweep(layout: Layout) -> None:
+    """Reports that nobody came back for, because the controller was gone."""
+    for report in layout.run.glob(f"muster-release-*/{_REPORT}"):
+        remove(report.parent)
 
 
 def _wait(scratch: Path, unit: str) -> dict[str, Any]:
