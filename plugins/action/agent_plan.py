@@ -94,11 +94,20 @@ def search_roots(variables: Mapping[str, Any]) -> list[Path]:
 
 
 def find_config(name: str, directory: str, roots: Sequence[Path]) -> tuple[Path, str]:
-    """(path, the path as people know it). Raises InputError naming where it was looked for."""
+    """(path, the path as people know it); a bare file name is also found in a folder below `directory`.
+
+    Raises InputError naming where it was looked for, or the several files that it could be.
+    """
     for root in roots:
         for path in (root / directory / name, root / name):
             if path.is_file():
                 return path, _shown(path)
+        below = sorted((root / directory).glob(f"*/**/{name}")) if "/" not in name else []
+        if len(below) == 1:
+            return below[0], _shown(below[0])
+        if below:
+            message = f"could be any of {', '.join(map(_shown, below))}; say which in fleet.<agent>.config"
+            raise InputError([Problem(f"{directory}/{name}", message)])
     looked = ", ".join(dict.fromkeys(_shown(root / directory) for root in roots[:3]))
     raise InputError([Problem(f"{directory}/{name}", f"no such agent config; looked in {looked}")])
 
