@@ -62,9 +62,10 @@ class ActionModule(ActionBase):
             request["runtime_files"] = self._push(needed, plan["artifacts"])
             report = call_engine(self, variables, request, secrets)
         pending = {one["name"]: one["reasons"] for one in report["workloads"] if one["action"] != "nothing"}
-        for name in report["orphans"]:
+        if report["orphans"]:
+            names = ",".join(report["orphans"])
             Display().warning(
-                f"{self._host}: {name} runs here, and no fleet names it: playbooks/remove.yml -e agent={name}"
+                f"{self._host} runs what no fleet names any more: playbooks/remove.yml -e agent={names}"
             )
         return {
             "changed": bool(pending or report["retire"]) and not report["refused"],

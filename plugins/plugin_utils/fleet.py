@@ -13,6 +13,7 @@ from ansible_collections.muster.agents.plugins.plugin_utils.problems import Inpu
 from ansible_collections.muster.agents.plugins.plugin_utils.quantity import cpu_percent, memory_bytes
 
 EACH = "each"
+DEFAULT_POOL = "agents"
 WHERE = "fleet"
 _KEYS = (
     "config", "deadline", "environment", "hosts", "instances", "min_healthy_time", "overrides", "port", "resources", "runtime",
@@ -36,7 +37,7 @@ class Entry:
 
     name: str
     config: str
-    pool: str = "agents"
+    pool: str = DEFAULT_POOL
     instances: int | str = 1
     runtime: str = "reference"
     resources: Resources = Resources()
@@ -122,7 +123,7 @@ def _entry(name: str, raw: dict[str, Any], where: str, problems: list[Problem]) 
     return Entry(
         name=name,
         config=str(raw.get("config") or f"{name}.toml"),
-        pool=str(raw.get("hosts") or "agents"),
+        pool=str(raw.get("hosts") or DEFAULT_POOL),
         instances=instances,
         runtime=str(raw.get("runtime") or "reference"),
         resources=_resources(raw.get("resources") or {}, f"{where}.resources", problems),

@@ -96,7 +96,7 @@ def make_plan(inputs: Inputs, asked: object) -> Plan:
     plan = Plan(
         names=chosen,
         fleet=list(inputs.fleet),
-        pool=sorted({host for entry in inputs.fleet.values() for host in inputs.resolve_hosts(entry.pool)}),
+        pool=_pool(inputs),
         ids=sorted(_instance_id(own_ids[one.entry.name], one) for one in instances),
     )
     for instance in instances:
@@ -111,6 +111,12 @@ def make_plan(inputs: Inputs, asked: object) -> Plan:
     if problems:
         raise InputError(problems)
     return plan
+
+
+def _pool(inputs: Inputs) -> list[str]:
+    """Every host that may run an agent, or may still run one: a pool that shrank keeps the group `agents` in sight."""
+    patterns = {fleet_module.DEFAULT_POOL, *(entry.pool for entry in inputs.fleet.values())}
+    return sorted({host for pattern in patterns for host in inputs.resolve_hosts(pattern)})
 
 
 def _other_names(entry: Entry, agent_id: str) -> tuple[str, str]:
