@@ -31,7 +31,10 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Request:
-    """`phase`: stage, retire, switch or remove. `names`: the selected agents by fleet key; `fleet`: all of them; `ids`: all their ids."""
+    """What to do (`phase`), for which agents.
+
+    `names` are the selected agents by fleet key; `fleet` is all of them, and `ids` all their ids.
+    """
 
     phase: str
     who: Mapping[str, str]
