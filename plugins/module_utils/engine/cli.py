@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -128,4 +129,7 @@ def _reported(work: Any) -> dict[str, Any]:
         return {"error": str(error), "kind": error.kind}
     except OSError as error:
         return {"error": f"{error.filename or 'the host'}: {error.strerror}", "kind": "refused"}
+    except Exception as error:  # noqa: BLE001 - the caller gets a sentence, the journal what a developer needs
+        traceback.print_exc()
+        return {"error": f"internal error: {type(error).__name__}: {error}", "kind": "internal"}
     return report

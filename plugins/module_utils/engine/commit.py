@@ -80,7 +80,7 @@ def revert(
         outcomes.append(outcome)
         try:
             restored = _restore(layout, key, before[key], watch)
-        except EngineError as error:
+        except (EngineError, OSError) as error:
             outcome.reason += f"; and the revert failed: {error}"
             continue
         if restored is None:
@@ -88,8 +88,10 @@ def revert(
             state.workloads.pop(key, None)
         else:
             back[key] = restored
-    register(watch.manifest.unit for watch in back.values())
-    start_and_gate(back.values(), parallel)
+    complaints = register(watch.manifest.unit for watch in back.values())
+    for watch in back.values():
+        watch.verdict = complaints.get(watch.manifest.unit)
+    start_and_gate((watch for watch in back.values() if watch.verdict is None), parallel)
     for outcome in outcomes:
         watch_back = back.get(outcome.key)
         if watch_back is None:

@@ -123,7 +123,10 @@ def _transact(layout: Layout, state: State, request: Request, changes: list[Chan
                 switch(layout, change.key, change.after, request.wanted[change.key].secrets_text)
             except (EngineError, OSError) as error:
                 watches[change.key].verdict = f"could not be switched: {error}"
-        register(change.unit for change in changes)
+        complaints = register(change.unit for change in changes)
+        for change in changes:
+            if change.unit in complaints:
+                watches[change.key].verdict = complaints[change.unit]
         switched = time.monotonic() - started
         start_and_gate((watch for watch in watches.values() if watch.verdict is None), request.parallel)
         failed = {key: watch for key, watch in watches.items() if not watch.healthy}

@@ -76,7 +76,8 @@ def take_down(layout: Layout, key: str, document: Manifest) -> None:
     remove(layout.current(key))
 
 
-def register(units: Iterable[str]) -> None:
-    """Tell systemd about all new and changed units at once."""
-    systemd.enable(units)
+def register(units: Iterable[str]) -> dict[str, str]:
+    """Tell systemd about all new and changed units at once; unit → complaint for those it will not have."""
+    complaints = systemd.enable(units)
     systemd.daemon_reload()
+    return complaints

@@ -57,16 +57,21 @@ class Unit:
 
 
 def run(*arguments: str, timeout: float = 90.0) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end. Raises EngineError where it does not end within `timeout` seconds."""
     environment = {**os.environ, "LC_ALL": "C.UTF-8", "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0"}
-    return subprocess.run(
-        arguments,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+    try:
+        return subprocess.run(
+            arguments,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise EngineError(f"{arguments[0]} {arguments[1]} gave no answer within {timeout:g} s") from None
 
 
 def systemctl(*arguments: str) -> None:
@@ -162,10 +167,18 @@ def verify(unit_file: str) -> str | None:
     return "; ".join(complaints) if complaints else None
 
 
-def enable(units: Iterable[str]) -> None:
+def enable(units: Iterable[str]) -> dict[str, str]:
+    """Enable many units in one call; unit → complaint for those that cannot be."""
     names = sorted(units)
-    if names:
-        systemctl("--no-reload", "enable", "--", *names)
+    if not names or run("systemctl", "--no-reload", "enable", "--", *names).returncode == 0:
+        return {}
+    complaints = {}
+    for name in names:  # only now is it worth a call each
+        try:
+            systemctl("--no-reload", "enable", "--", name)
+        except EngineError as error:
+            complaints[name] = str(error)
+    return complaints
 
 
 def daemon_reload() -> None:
