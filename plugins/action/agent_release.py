@@ -10,6 +10,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ansible_collections.muster.agents.plugins.module_utils.engine.commit import RELEASED
 from ansible_collections.muster.agents.plugins.module_utils.engine.layout import workload_key
 from ansible_collections.muster.agents.plugins.plugin_utils import artifacts
 from ansible_collections.muster.agents.plugins.plugin_utils.host_call import (
@@ -17,6 +18,7 @@ from ansible_collections.muster.agents.plugins.plugin_utils.host_call import (
     Secrets,
     call_engine,
     missing,
+    sentence,
 )
 from ansible_collections.muster.agents.plugins.plugin_utils.problems import InputError
 
@@ -110,7 +112,7 @@ class ActionModule(ActionBase):
         report = call_engine(self, variables, request, _secrets(self, variables, workloads))
         outcomes = report["outcomes"]
         results = {outcome["name"]: outcome["result"] for outcome in outcomes}
-        bad = [outcome for outcome in outcomes if outcome["result"] != "released"]
+        bad = [outcome for outcome in outcomes if outcome["result"] != RELEASED]
         for outcome in outcomes:
             if outcome not in bad:
                 why = ", ".join(pending.get(outcome["name"], []))
@@ -119,7 +121,7 @@ class ActionModule(ActionBase):
                 )
         result: dict[str, Any] = {"changed": bool(outcomes), "outcomes": results}
         if bad:
-            sentences = [f"{self._host}: {_sentence(outcome)}" for outcome in bad]
+            sentences = [f"{self._host}: {sentence(outcome)}" for outcome in bad]
             result.update(failed=True, msg="\n".join(sentences))
         return result
 
@@ -161,15 +163,3 @@ def _secrets(
         workload_key(one["manifest"]["kind"], one["manifest"]["name"]): secrets.of(one["secrets"])
         for one in workloads
     }
-
-
-def _sentence(outcome: Mapping[str, Any]) -> str:
-    """What became of one agent, why, and its last words."""
-    name, before = outcome["name"], outcome["before"]
-    ends = {
-        "reverted": f"{name} was reverted to {before}, which is serving again",
-        "removed": f"{name} was not released, and there was no release to go back to: nothing of it runs",
-        "failed": f"{name} failed",
-    }
-    log = "".join(f"\n    | {line}" for line in outcome["log"])
-    return f"{ends[outcome['result']]}: the new release {outcome['reason']}{log}"

@@ -10,12 +10,14 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ansible_collections.muster.agents.plugins.module_utils.engine.commit import RELEASED
 from ansible_collections.muster.agents.plugins.plugin_utils.broker import broker_workload
 from ansible_collections.muster.agents.plugins.plugin_utils.host_call import (
     HostRefused,
     Secrets,
     call_engine,
     missing,
+    sentence,
 )
 from ansible_collections.muster.agents.plugins.plugin_utils.mosquitto import BrokerSettings, Listener
 
@@ -60,27 +62,18 @@ class ActionModule(ActionBase):
         request = {"workloads": [workload], "phase": "release"}
         report = call_engine(self, variables, request, {})
         changes = {one["name"]: one["reasons"] for one in report["workloads"] if one["action"] != "nothing"}
+        outcomes = report.get("outcomes", [])
         result = {
-            "changed": bool(changes),
+            "changed": bool(changes) and not report["refused"],
             "missing_packages": report["missing_packages"],
             "diff": report["diff"] + [missing("package", name) for name in report["missing_packages"]],
-            "outcomes": report.get("outcomes", []),
+            "outcomes": {outcome["name"]: outcome["result"] for outcome in outcomes},
         }
-        for outcome in result["outcomes"]:
-            if outcome["result"] != "released":
-                log = "".join(f"\n    | {line}" for line in outcome["log"])
-                return {
-                    **result,
-                    "failed": True,
-                    "msg": f"{host}: the broker was {outcome['result']}: it {outcome['reason']}{log}",
-                }
-            Display().display(
-                f"  {host}: broker released {outcome['after']} ({', '.join(changes['mosquitto'])}), healthy"
-            )
-        if report["refused"]:
-            return {
-                **result,
-                "failed": True,
-                "msg": "\n".join(f"{host}: {reason}" for reason in report["refused"].values()),
-            }
-        return result
+        problems = [f"{host}: {reason}" for reason in report["refused"].values()]
+        for outcome in outcomes:
+            if outcome["result"] != RELEASED:
+                problems.append(f"{host}: {sentence(outcome)}")
+            else:
+                why = ", ".join(changes[outcome["name"]])
+                Display().display(f"  {host}: broker released {outcome['after']} ({why}), healthy")
+        return {**result, "failed": True, "msg": "\n".join(problems)} if problems else result

@@ -17,6 +17,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.muster.agents.plugins.module_utils.engine import request as engine_request
+from ansible_collections.muster.agents.plugins.module_utils.engine.commit import FAILED, REMOVED, REVERTED
 from ansible_collections.muster.agents.plugins.plugin_utils import mosquitto
 from ansible_collections.muster.agents.plugins.plugin_utils.engine_archive import engine_archive
 from ansible_collections.muster.agents.plugins.plugin_utils.plan import DERIVED_PASSWORD
@@ -102,6 +103,18 @@ def _one_line(result: Mapping[str, Any]) -> str:
 def missing(what: str, name: str) -> dict[str, str]:
     """A line of --diff for something that the host lacks and the run brings."""
     return {"before_header": what, "after_header": what, "before": "", "after": f"{name}\n"}
+
+
+def sentence(outcome: Mapping[str, Any]) -> str:
+    """What became of one agent, why, and its last words."""
+    name, before = outcome["name"], outcome["before"]
+    ends = {
+        REVERTED: f"{name} was reverted to {before}, which is serving again",
+        REMOVED: f"{name} was not released, and there was no release to go back to: nothing of it runs",
+        FAILED: f"{name} failed",
+    }
+    log = "".join(f"\n    | {line}" for line in outcome["log"])
+    return f"{ends[outcome['result']]}: the new release {outcome['reason']}{log}"
 
 
 class Secrets:
