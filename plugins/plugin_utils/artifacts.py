@@ -53,6 +53,6 @@ def _download(url: str, path: Path) -> None:
             for block in iter(lambda: answer.read(_BLOCK), b""):
                 stream.write(block)
         os.replace(temporary, path)
-    except (OSError, HTTPException) as error:
+    except (OSError, HTTPException, ValueError) as error:
         os.unlink(temporary)
         raise InputError([Problem(url, f"could not be downloaded: {error}")]) from None

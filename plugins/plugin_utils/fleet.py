@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -142,10 +143,20 @@ def _environment_word(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def _count(text: str) -> int:
+    if not re.fullmatch(r"[1-9][0-9]*", text):
+        raise ValueError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
 def _resources(raw: Mapping[str, Any], where: str, problems: list[Problem]) -> Resources:
     """Flat (`memory: 1Gi`), or as in Kubernetes with `requests` and `limits`."""
-    limits = {**raw, **dict(raw.get("limits") or {})}
-    requests = dict(raw.get("requests") or {})
+    for key in ("limits", "requests"):
+        if not isinstance(raw.get(key) or {}, Mapping):
+            problems.append(Problem(f"{where}.{key}", "must be a mapping"))
+            raw = {**raw, key: {}}
+    limits = {**raw, **(raw.get("limits") or {})}
+    requests = raw.get("requests") or {}
     for key in {*limits, *requests} - {"limits", "requests", "memory", "cpu", "tasks"}:
         problems.append(Problem(f"{where}.{key}", "unknown; known are memory, cpu, tasks, limits, requests"))
 
@@ -162,10 +173,18 @@ def _resources(raw: Mapping[str, Any], where: str, problems: list[Problem]) -> R
     return Resources(
         memory=read(limits, "memory", memory_bytes, standard.memory) or standard.memory,
         cpu=read(limits, "cpu", cpu_percent, standard.cpu) or standard.cpu,
-        tasks=read(limits, "tasks", int, standard.tasks) or standard.tasks,
+        tasks=read(limits, "tasks", _count, standard.tasks) or standard.tasks,
         memory_request=read(requests, "memory", memory_bytes, None),
         cpu_request=read(requests, "cpu", cpu_percent, None),
     )
+
+
+def _by_other_name(word: str, known: Mapping[str, Iterable[str]]) -> str | None:
+    """The agent whose file has this name, else the one whose id it is."""
+    found = [
+        (rank, name) for name, others in known.items() for rank, other in enumerate(others) if other == word
+    ]
+    return min(found, key=lambda one: one[0])[1] if found else None
 
 
 def select(asked: object, known: Mapping[str, Iterable[str]]) -> list[str]:
@@ -182,9 +201,7 @@ def select(asked: object, known: Mapping[str, Iterable[str]]) -> list[str]:
     chosen: list[str] = []
     problems = []
     for word in words:
-        key = (
-            word if word in known else next((name for name, others in known.items() if word in others), None)
-        )
+        key = word if word in known else _by_other_name(word, known)
         if key is None:
             everything = [*known, *(other for others in known.values() for other in others)]
             message = f"no agent {word!r} in the fleet{nearest(word, everything)}; known are {', '.join(sorted(known))}"

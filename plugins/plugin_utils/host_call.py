@@ -82,10 +82,9 @@ def _words(result: Mapping[str, Any]) -> str:
 
 
 def _no_python(result: Mapping[str, Any]) -> bool:
-    return bool(
-        re.search(
-            r"interpreter .*not found|No such file or directory|[Pp]ython.*(minimum|version)", _words(result)
-        )
+    # 127 is the shell's word for a program that is not there.
+    return result.get("rc") == 127 or bool(
+        re.search(r"interpreter .*not found|[Pp]ython.*(minimum|version)", _words(result))
     )
 
 

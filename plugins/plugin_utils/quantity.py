@@ -24,9 +24,10 @@ _FACTORS = {
 def memory_bytes(text: str) -> int:
     """`1Gi` → 1073741824. Raises ValueError with what to write instead."""
     match = _MEMORY.fullmatch(text)
-    if not match or not float(match.group(1)):
+    amount = int(float(match.group(1)) * _FACTORS[match.group(2)]) if match else 0
+    if not amount:
         raise ValueError(f"{text!r} is not an amount of memory; write it like 512Mi or 1Gi")
-    return int(float(match.group(1)) * _FACTORS[match.group(2)])
+    return amount
 
 
 def cpu_percent(text: str) -> int:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ import jinja2
 def unit_word(word: str) -> str:
     """One word of an ExecStart= line, quoted as systemd.service(5) wants it."""
     escaped = word.replace("%", "%%").replace("$", "$$").replace("\\", "\\\\").replace('"', '\\"')
+    escaped = escaped.replace("\n", "\\n").replace("\r", "\\r")
     return f'"{escaped}"' if re.search(r"[\s;'\"\\]", word) or not word else escaped
 
 
@@ -43,5 +45,11 @@ def render_unit(template: str, variables: Mapping[str, Any]) -> str:
         return environment.from_string(template).render(variables)
     except jinja2.TemplateSyntaxError as error:
         raise ValueError(f"line {error.lineno}: {error.message}") from None
-    except jinja2.TemplateError as error:
-        raise ValueError(str(error)) from None
+    except Exception as error:  # noqa: BLE001  (a template may do anything, such as divide by zero)
+        raise ValueError(f"line {_line(error)}: {error}") from None
+
+
+def _line(error: BaseException) -> int:
+    """The line of the template in which it failed; Jinja puts the template's own frames into the traceback."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((frame.lineno or 1 for frame in reversed(frames) if frame.filename == "<template>"), 1)

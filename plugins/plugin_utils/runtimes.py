@@ -109,7 +109,10 @@ def _read(name: str, raw: object, problems: list[Problem]) -> Runtime:
         problems.append(
             Problem(f"{where}.run", 'missing; write it like ["{program}", "--config", "{config}", "run"]')
         )
-    health = raw.get("health") or {}
+    health, environment = (_mapping(raw, key, where, problems) for key in ("health", "environment"))
+    watchdog = raw.get("watchdog")
+    if watchdog is not None and (isinstance(watchdog, bool) or not isinstance(watchdog, int) or watchdog < 1):
+        problems.append(Problem(f"{where}.watchdog", "must be a whole number of seconds"))
     return Runtime(
         name=name,
         version=str(raw.get("version", "")),
@@ -117,11 +120,19 @@ def _read(name: str, raw: object, problems: list[Problem]) -> Runtime:
         run=run,
         check=check,
         notify=bool(raw.get("notify", False)),
-        watchdog=raw.get("watchdog"),
+        watchdog=watchdog,
         ready=health.get("ready", "/ready"),
         identity=health.get("identity", "/health"),
-        environment={str(key): str(value) for key, value in (raw.get("environment") or {}).items()},
+        environment={str(key): str(value) for key, value in environment.items()},
     )
+
+
+def _mapping(raw: Mapping[str, Any], key: str, where: str, problems: list[Problem]) -> Mapping[str, Any]:
+    value = raw.get(key) or {}
+    if not isinstance(value, Mapping):
+        problems.append(Problem(f"{where}.{key}", "must be a mapping"))
+        return {}
+    return value
 
 
 def _command(raw: Mapping[str, Any], key: str, where: str, problems: list[Problem]) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ def render(variables: Mapping[str, str]) -> str:
 def parse(text: str) -> dict[str, str]:
     """What `render` wrote."""
     variables = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):  # and at nothing else that Unicode calls a line's end
         name, found, value = line.partition("=")
         if found and len(value) >= 2 and value[0] == value[-1] == '"':
             variables[name] = _UNESCAPED.sub(r"\1", value[1:-1])

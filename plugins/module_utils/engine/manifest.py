@@ -8,13 +8,14 @@ A release's id is the digest of its manifest, and the manifest names the digest 
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .errors import EngineError
-from .files import sha256_bytes, sha256_file
+from .files import read_link, sha256_bytes, sha256_file
 from .layout import SHA256, Layout, workload_key
 
 FORMAT = 1
@@ -76,7 +77,8 @@ class Manifest:
         """The runtime's digest for this machine; raises EngineError where the runtime has none."""
         if self.runtime is None:
             return None
-        artifacts = self.runtime["artifacts"]
+        # People write Debian's words, Linux says its own.
+        artifacts = {ARCHITECTURES.get(name, name): one for name, one in self.runtime["artifacts"].items()}
         wanted = ARCHITECTURES.get(architecture, architecture)
         found = artifacts.get(wanted) or artifacts.get("any")
         if not isinstance(found, str) or not SHA256.fullmatch(found):
@@ -97,6 +99,8 @@ def release_id(raw: Mapping[str, Any]) -> str:
 
 def parse(raw: Mapping[str, Any]) -> Manifest:
     """Raises EngineError where a manifest lacks something or names a file it does not hold."""
+    if not isinstance(raw, dict):
+        raise EngineError("a manifest that is no JSON object")
     if raw.get("format") != FORMAT:
         raise EngineError(f"a manifest in format {raw.get('format')!r}; this engine knows {FORMAT}")
     try:
@@ -129,7 +133,7 @@ def parse(raw: Mapping[str, Any]) -> Manifest:
             mqtt=raw.get("mqtt"),
             raw=raw,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise EngineError(f"manifest of {raw.get('name', '?')}: {type(error).__name__} {error}") from None
     absent = {install.file for install in manifest.installs} - set(manifest.files)
     unsafe = [name for name in manifest.files if "/" in name or name.startswith(".") or name == FILE_NAME]
@@ -154,5 +158,11 @@ def read(layout: Layout, key: str, release: str) -> Manifest:
 
 
 def altered(directory: Path, manifest: Manifest) -> list[str]:
-    """The files of a release on disk whose bytes are not what the manifest says."""
-    return [name for name, digest in manifest.files.items() if sha256_file(directory / name) != digest]
+    """What of a release on disk is not what the manifest says: its files, the manifest itself, the link to its runtime."""
+    found = [name for name, digest in manifest.files.items() if sha256_file(directory / name) != digest]
+    if (sha256_file(directory / FILE_NAME) or "")[:16] != manifest.release:
+        found.append(FILE_NAME)
+    digest = manifest.digest(platform.machine())
+    if digest and (read_link(directory / "runtime") or "").rpartition("/")[2] != digest:
+        found.append("runtime")
+    return found

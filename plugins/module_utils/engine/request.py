@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from . import envfile, manifest
 from .errors import EngineError
@@ -61,6 +62,13 @@ def parse(text: str) -> Request:
         raise EngineError(f"not a request: {error}") from None
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         raise EngineError(f"not a request in format {FORMAT}")
+    try:
+        return _request(raw)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise EngineError(f"not a request: {type(error).__name__} {error}") from None
+
+
+def _request(raw: Mapping[str, Any]) -> Request:
     secrets = raw.get("secrets", {})
     wanted: dict[str, Wanted] = {}
     for item in raw.get("workloads", []):

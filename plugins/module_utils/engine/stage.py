@@ -77,12 +77,15 @@ def stage_runtimes(layout: Layout, runtime_files: Mapping[str, str]) -> list[str
         found = sha256_file(Path(source))
         if found != digest:
             raise EngineError(f"runtime refused: its SHA-256 is {found}, not {digest}; nothing was installed")
+        if sha256_file(target / "program") == digest:
+            continue  # another deploy brought it meanwhile
         beside = layout.runtimes / f".{digest}.{os.getpid()}"
         beside.mkdir()
         beside.chmod(0o755)
         shutil.copyfile(source, beside / "program")
         (beside / "program").chmod(0o755)
         _sync(beside / "program")
+        remove(target)
         os.rename(beside, target)
         fsync_directory(layout.runtimes)
     return list(runtime_files)
@@ -100,7 +103,7 @@ def stage_release(layout: Layout, wanted: Wanted) -> bool:
     """Write one release directory; True where it was not there, or not whole, before."""
     document = wanted.manifest
     target = layout.release(document.key, document.release)
-    if (target / manifest.FILE_NAME).is_file() and not manifest.altered(target, document):
+    if not manifest.altered(target, document):
         return False
     make_directory(target.parent, 0o711)
     for path in leftovers(target.parent):

@@ -15,6 +15,7 @@ from typing import Any, Union
 
 import tomllib
 
+from ansible_collections.muster.agents.plugins.module_utils.engine.envfile import NAME
 from ansible_collections.muster.agents.plugins.module_utils.engine.layout import SAFE_NAME
 from ansible_collections.muster.agents.plugins.plugin_utils import toml_source
 from ansible_collections.muster.agents.plugins.plugin_utils.problems import InputError, Problem
@@ -41,7 +42,10 @@ def read(
     """`source` is the path as people know it. Raises InputError with every problem found."""
     original = _load_text(path, source)
     _parse(original, source)
-    text = toml_source.override(original, dict(overrides)) if overrides else original
+    try:
+        text = toml_source.override(original, dict(overrides)) if overrides else original
+    except (TypeError, ValueError) as error:
+        raise InputError([Problem(source, f"the fleet's overrides do not fit: {error}")]) from None
     places = _Places(source, original)
     problems: list[Problem] = []
     text = _resolve(text, places, placeholders, secret_names, problems)
@@ -198,13 +202,21 @@ def _check(document: dict[str, Any], places: _Places) -> Iterator[Problem]:
             places.of(("mqtt", "heartbeat_interval_secs")), "mqtt.heartbeat_interval_secs must be at least 1"
         )
     temperature = _get(document, ("llm", "temperature"))
-    if temperature is not None and (not isinstance(temperature, (int, float)) or not 0 <= temperature <= 2):
+    if temperature is not None and (
+        isinstance(temperature, bool)
+        or not isinstance(temperature, (int, float))
+        or not 0 <= temperature <= 2
+    ):
         message = f"llm.temperature is {temperature!r}; it must be between 0.0 and 2.0"
         yield Problem(places.of(("llm", "temperature")), message)
     for path, value in _strings(document):
         key = str(path[-1])
         if value and _SECRET_KEY.search(key):
             message = f"{_dotted(path)} holds a literal secret; name a variable in `{key}_env` and put the value in the vault"
+            yield Problem(places.of(path), message)
+        if key.endswith("_env") and not NAME.fullmatch(value):
+            # What stands there may be the secret itself: it is not repeated.
+            message = f"{_dotted(path)} must be the name of a variable, such as OPENAI_API_KEY; its value belongs in the vault"
             yield Problem(places.of(path), message)
 
 

@@ -1,0 +1,123 @@
+# Copyright: muster.agents contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What several tests need: a release made of plain texts, a unit as systemd would describe it, a small HTTP server."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hypothesis import settings
+
+from ansible_collections.muster.agents.plugins.module_utils.engine import manifest
+from ansible_collections.muster.agents.plugins.module_utils.engine.manifest import Gate, Manifest
+from ansible_collections.muster.agents.plugins.module_utils.engine.request import Wanted
+from ansible_collections.muster.agents.plugins.module_utils.engine.systemd import Unit
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+KEY = "agents/writer"
+UNIT = "agent-writer.service"
+UNIT_PATH = f"/etc/systemd/system/{UNIT}"
+few = settings(max_examples=30)
+TEXTS = {"agent.toml": "[agent]\n", "env": 'A="1"\n', "unit": "[Unit]\n"}
+
+
+def sha256(data: str | bytes) -> str:
+    return hashlib.sha256(data.encode() if isinstance(data, str) else data).hexdigest()
+
+
+def with_collection() -> dict[str, str]:
+    """The environment of a process that imports the collection."""
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY / "collections")}
+
+
+def raw_manifest(texts: Mapping[str, str] = TEXTS, **changes: Any) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "kind": "agent",
+        "name": "writer",
+        "base": "writer",
+        "unit": UNIT,
+        "config": "agent.toml",
+        "files": {name: sha256(text) for name, text in texts.items()},
+        "install": {UNIT_PATH: {"file": "unit", "mode": "0644"}},
+        "gate": {
+            "port": 20001,
+            "ready": "/ready",
+            "identity": "/health",
+            "agent_id": "writer-agent",
+            "deadline": 10.0,
+            "min_healthy_time": 3.0,
+        },
+        **changes,
+    }
+
+
+def wanted(
+    texts: Mapping[str, str] = TEXTS, secrets: Mapping[str, str] | None = None, **changes: Any
+) -> Wanted:
+    return Wanted(manifest.parse(raw_manifest(texts, **changes)), dict(texts), dict(secrets or {}))
+
+
+def with_gate(**changes: Any) -> Manifest:
+    document = wanted().manifest
+    return replace(document, gate=replace(document.gate, **changes))
+
+
+def gate(port: int, **changes: Any) -> Gate:
+    return with_gate(port=port, **changes).gate
+
+
+RUNNING = Unit(
+    name=UNIT,
+    load="loaded",
+    active="active",
+    sub="running",
+    result="success",
+    pid=100,
+    restarts=0,
+    file_state="enabled",
+    exit_status=0,
+    exit_code=0,
+    active_since=1.0,
+    need_reload=False,
+    invocation="new",
+)
+
+Answer = tuple[int, str | bytes]
+
+
+@contextmanager
+def http_server(answers: Mapping[str, Answer]) -> Iterator[tuple[int, list[str]]]:
+    """(port, paths asked for so far) of a server on loopback; other paths get 404."""
+    asked: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            status, body = answers.get(self.path, (404, "no such path"))
+            data = body.encode() if isinstance(body, str) else body
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server.server_port, asked
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -1,0 +1,233 @@
+# Copyright: muster.agents contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a person writes in `fleet`, and what `-e agent=` picks from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.muster.agents.plugins.plugin_utils.fleet import EACH, Resources, read_fleet, select
+from ansible_collections.muster.agents.plugins.plugin_utils.problems import InputError
+from tests.unit.plugins.builders import few
+from tests.unit.plugins.test_engine_manifest import json_values
+
+
+def problems(raw: object) -> dict[str, str]:
+    """where → message of everything that is wrong."""
+    with pytest.raises(InputError) as refusal:
+        read_fleet(raw)
+    return {problem.where: problem.message for problem in refusal.value.problems}
+
+
+# --- what is written ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("raw", [{}, None])
+def test_an_agent_needs_nothing_but_its_name(raw: object) -> None:
+    entry = read_fleet({"researcher": raw})["researcher"]
+    assert (entry.config, entry.pool, entry.instances, entry.runtime) == (
+        "researcher.toml",
+        "agents",
+        1,
+        "reference",
+    )
+    assert entry.resources == Resources(memory=2**30, cpu=100, tasks=256)
+
+
+def test_everything_that_can_be_written_is_read() -> None:
+    raw = {
+        "config": "team/w.toml",
+        "hosts": "writers:!old",
+        "instances": 2,
+        "runtime": "agent2389",
+        "resources": {"memory": "512Mi", "cpu": "500m", "tasks": 64},
+        "environment": {"LOG_LEVEL": "debug", "RETRIES": 3, "STRICT": True},
+        "overrides": {"llm": {"provider": "echo"}},
+        "deadline": 30,
+        "min_healthy_time": 0.5,
+    }
+    entry = read_fleet({"writer": raw})["writer"]
+    assert (entry.config, entry.pool, entry.instances, entry.runtime) == (
+        "team/w.toml",
+        "writers:!old",
+        2,
+        "agent2389",
+    )
+    assert entry.resources == Resources(memory=512 * 2**20, cpu=50, tasks=64)
+    assert entry.environment == {"LOG_LEVEL": "debug", "RETRIES": "3", "STRICT": "true"}
+    assert entry.overrides == {"llm": {"provider": "echo"}}
+    assert (entry.deadline, entry.min_healthy_time) == (30.0, 0.5)
+
+
+def test_resources_may_be_written_as_in_kubernetes() -> None:
+    raw = {"limits": {"memory": "1Gi", "cpu": 2}, "requests": {"memory": "256Mi", "cpu": "250m"}}
+    assert read_fleet({"w": {"resources": raw}})["w"].resources == Resources(
+        memory=2**30, cpu=200, memory_request=2**28, cpu_request=25
+    )
+
+
+@pytest.mark.parametrize(
+    ("instances", "names"),
+    [
+        (1, ["writer"]),
+        (2, ["writer-1", "writer-2"]),
+        (EACH, ["writer-a", "writer-b"]),
+    ],
+)
+def test_instances_have_names_of_their_own(instances: object, names: list[str]) -> None:
+    assert read_fleet({"writer": {"instances": instances}})["writer"].instance_names(["b", "a"]) == names
+
+
+# --- mistakes -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("raw", [None, {}, [], "researcher", 3])
+def test_a_fleet_without_agents_says_what_to_write(raw: object) -> None:
+    assert "fleet: {researcher: {}}" in problems(raw)["fleet"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "where", "words"),
+    [
+        ({"instnces": 2}, "instnces", "unknown (did you mean 'instances'?); known are config, deadline"),
+        ({"frobnicate": 2}, "frobnicate", "unknown; known are"),
+        ({"instances": 0}, "instances", "at least 1, or `each`"),
+        ({"instances": "two"}, "instances", "at least 1, or `each`"),
+        ({"instances": True}, "instances", "at least 1, or `each`"),
+        ({"instances": 1.5}, "instances", "at least 1, or `each`"),
+        ({"port": 80}, "port", "from 1024 to 65535"),
+        ({"port": 65536}, "port", "from 1024 to 65535"),
+        ({"port": "8080"}, "port", "from 1024 to 65535"),
+        ({"port": True}, "port", "from 1024 to 65535"),
+        ({"port": 8080, "instances": 2}, "port", "cannot be shared"),
+        ({"port": 8080, "instances": "each"}, "port", "cannot be shared"),
+        ({"environment": ["A=1"]}, "environment", "must be a mapping"),
+        ({"overrides": "x"}, "overrides", "must be a mapping"),
+        ({"resources": "1Gi"}, "resources", "must be a mapping"),
+        ({"deadline": 0}, "deadline", "from 1 to 3600"),
+        ({"deadline": "2m"}, "deadline", "from 1 to 3600"),
+        ({"deadline": True}, "deadline", "from 1 to 3600"),
+        ({"deadline": float("nan")}, "deadline", "from 1 to 3600"),
+        ({"min_healthy_time": -1}, "min_healthy_time", "from 0 to 3600"),
+        ({"resources": {"memory": "1GB"}}, "resources.memory", "write it like 512Mi or 1Gi"),
+        ({"resources": {"cpu": "half"}}, "resources.cpu", "write it like 500m or 2"),
+        ({"resources": {"tasks": "many"}}, "resources.tasks", "many"),
+        ({"resources": {"tasks": -1}}, "resources.tasks", "-1"),
+        ({"resources": {"disk": "1Gi"}}, "resources.disk", "unknown"),
+        ({"resources": {"limits": {"disk": "1Gi"}}}, "resources.disk", "unknown"),
+        ({"resources": {"limits": "1Gi"}}, "resources.limits", "must be a mapping"),
+        ({"resources": {"requests": ["1Gi"]}}, "resources.requests", "must be a mapping"),
+        ({"resources": {"requests": {"memory": "much"}}}, "resources.memory", "write it like"),
+    ],
+)
+def test_a_mistake_is_placed_and_says_what_to_write(raw: dict[str, Any], where: str, words: str) -> None:
+    found = problems({"writer": raw})
+    assert list(found) == [f"fleet.writer.{where}"]
+    assert words in found[f"fleet.writer.{where}"]
+
+
+@pytest.mark.parametrize("name", ["", "..", "-x", "a/b", "a b", "é", 3, None, "a" * 65])
+def test_a_name_that_cannot_be_a_unit_is_refused(name: object) -> None:
+    assert "begins with a letter or digit" in problems({name: {}})[f"fleet.{name}"]
+
+
+@pytest.mark.parametrize("raw", [[], "x", 3, True])
+def test_an_agent_is_a_mapping(raw: object) -> None:
+    assert "must be a mapping" in problems({"writer": raw})["fleet.writer"]
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    found = problems(
+        {
+            "-x": {},
+            "writer": {"instances": 0, "port": 1, "prot": 1, "resources": {"memory": "x", "cpu": "y"}},
+            "editor": 3,
+            "good": {},
+        }
+    )
+    assert sorted(found) == [
+        "fleet.-x",
+        "fleet.editor",
+        "fleet.writer.instances",
+        "fleet.writer.port",
+        "fleet.writer.prot",
+        "fleet.writer.resources.cpu",
+        "fleet.writer.resources.memory",
+    ]
+
+
+KEYS = [
+    "config",
+    "deadline",
+    "environment",
+    "hosts",
+    "instances",
+    "min_healthy_time",
+    "overrides",
+    "port",
+    "resources",
+]
+
+
+@few
+@given(st.dictionaries(st.sampled_from(KEYS), json_values, max_size=3))
+def test_anything_else_gives_a_fleet_or_problems(raw: dict[str, Any]) -> None:
+    try:
+        assert "writer" in read_fleet({"writer": raw})
+    except InputError as error:
+        assert error.problems
+
+
+# --- the choice ---------------------------------------------------------------------------------------------
+
+KNOWN = {
+    "writer": ("writer", "writer-agent"),
+    "research": ("researcher", "researcher-agent"),
+    "editor": ("ed", "editor-agent"),
+}
+
+
+@pytest.mark.parametrize(
+    ("asked", "chosen"),
+    [
+        ("all", ["writer", "research", "editor"]),
+        ("", ["writer", "research", "editor"]),
+        ("writer", ["writer"]),
+        ("researcher", ["research"]),
+        ("editor-agent", ["editor"]),
+        ("editor,writer", ["editor", "writer"]),
+        (" editor , writer ,", ["editor", "writer"]),
+        (["editor", "researcher"], ["editor", "research"]),
+        ("writer,writer-agent,writer", ["writer"]),
+    ],
+)
+def test_a_name_a_list_or_all(asked: object, chosen: list[str]) -> None:
+    assert select(asked, KNOWN) == chosen
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize(
+    ("known", "chosen"),
+    [
+        ({"x": ("a", "b"), "other": ("x", "x")}, "x"),
+        ({"by-stem": ("x", "a"), "by-id": ("b", "x")}, "by-stem"),
+        ({"by-id": ("b", "x"), "third": ("c", "d")}, "by-id"),
+    ],
+)
+def test_a_key_goes_before_a_file_and_a_file_before_an_id(
+    known: dict[str, tuple[str, str]], chosen: str, order: int
+) -> None:
+    assert select("x", dict(list(known.items())[::order])) == [chosen]
+
+
+def test_an_unknown_name_lists_the_known_and_the_nearest() -> None:
+    with pytest.raises(InputError) as refusal:
+        select("reseacher,writer,nobody", KNOWN)
+    assert [str(problem) for problem in refusal.value.problems] == [
+        "agent: no agent 'nobody' in the fleet; known are editor, research, writer",
+        "agent: no agent 'reseacher' in the fleet (did you mean 'researcher'?); known are editor, research, writer",
+    ]

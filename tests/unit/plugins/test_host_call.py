@@ -1,0 +1,65 @@
+# Copyright: muster.agents contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is told where a module never came to answer: one line, and the right one."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+
+import pytest
+
+from ansible_collections.muster.agents.plugins.plugin_utils import host_call
+
+NOT_FOUND = "/bin/sh: 1: /usr/bin/python3.9: not found"
+NO_SUCH_FILE = "/bin/sh: line 1: /usr/bin/python3: No such file or directory"
+INTERPRETER = "The module interpreter '/usr/bin/python3.9' was not found."
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"rc": 127, "module_stderr": NOT_FOUND, "msg": INTERPRETER},
+        {"rc": 127, "module_stderr": NO_SUCH_FILE, "msg": "MODULE FAILURE"},
+    ],
+)
+def test_a_host_without_python_is_told_so_in_one_line(result: dict[str, object]) -> None:
+    assert host_call._no_python(result)
+    assert host_call._one_line(result) == "Python 3.9 or newer is needed on the host; none was found"
+
+
+def test_a_python_that_is_too_old_for_ansible_is_told_so() -> None:
+    words = "ansible-core requires a minimum of Python version 3.8. Current version: 3.6.8"
+    line = host_call._one_line({"msg": "MODULE FAILURE", "module_stderr": f"Traceback\n{words}\n"})
+    assert line.startswith(
+        "Python 3.9 or newer is needed on the host: Ansible says: minimum of Python version 3.8"
+    )
+    assert "\n" not in line
+
+
+def test_a_file_that_is_missing_is_not_taken_for_a_missing_python() -> None:
+    trace = "Traceback:\nFileNotFoundError: [Errno 2] No such file or directory: '/usr/local/bin'"
+    result = {"rc": 1, "msg": "the engine could not be written", "module_stderr": trace}
+    assert not host_call._no_python(result)
+    assert host_call._one_line(result) == "the engine could not be written"
+
+
+@pytest.mark.parametrize(
+    ("result", "line"),
+    [
+        ({"msg": "\n\nroot is needed\nand more"}, "root is needed"),
+        ({"msg": "", "module_stderr": "sudo: a password is required\n"}, "sudo: a password is required"),
+        ({"msg": None}, "the host gave no answer"),
+        ({}, "the host gave no answer"),
+    ],
+)
+def test_other_failures_are_told_in_their_first_line(result: dict[str, object], line: str) -> None:
+    assert host_call._one_line(result) == line
+
+
+def test_a_request_survives_its_journey() -> None:
+    document = {"secrets": {"agents/w": {"A": "grüße\n\0"}}, "n": [1, None]}
+    packed = host_call._packed(document)
+    assert packed.isascii()
+    assert json.loads(zlib.decompress(base64.b64decode(packed))) == document

@@ -1,0 +1,383 @@
+# Copyright: muster.agents contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The plan of a small real fleet: who runs where with which bytes, and what is said when it cannot be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomllib
+
+from ansible_collections.muster.agents.plugins.action.agent_plan import find_config
+from ansible_collections.muster.agents.plugins.module_utils.engine import envfile, manifest, request
+from ansible_collections.muster.agents.plugins.plugin_utils.fleet import read_fleet
+from ansible_collections.muster.agents.plugins.plugin_utils.plan import Broker, Inputs, Plan, make_plan
+from ansible_collections.muster.agents.plugins.plugin_utils.problems import InputError
+from ansible_collections.muster.agents.plugins.plugin_utils.runtimes import Artifact, Runtime
+from tests.unit.plugins.builders import REPOSITORY, sha256
+
+HOSTS = {"agents": ["a1", "a2", "a3"], "writers": ["w1", "w2"], "nobody": []}
+DIGEST = "a" * 64
+RUNTIME = Runtime(
+    name="reference",
+    version="1",
+    artifacts={"any": Artifact(DIGEST, src="agent.pyz")},
+    run=("/usr/bin/python3", "{program}", "--config", "{config}", "run"),
+    check=("/usr/bin/python3", "{program}", "--config", "{config}", "config"),
+    notify=True,
+    watchdog=60,
+    environment={"LOG_LEVEL": "warn", "MODE": "runtime"},
+)
+FLEET: dict[str, Any] = {
+    "researcher": {"instances": "each"},
+    "writer": {"hosts": "writers", "instances": 2, "environment": {"MODE": "fleet"}},
+}
+OWN = Broker("mqtt://broker:1883", own=True)
+OTHERS = Broker("mqtts://elsewhere:8883", own=False)
+SECRETS = frozenset({"OPENAI_API_KEY", "SERPER_API_KEY"})
+LOGIN = frozenset({"MQTT_USERNAME", "MQTT_PASSWORD"})
+VAULT = "inventories/demo/group_vars/all/vault.yml"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "agents").mkdir()
+    for name in ("researcher", "writer"):
+        text = (REPOSITORY / f"agents/{name}.toml").read_text("utf-8")
+        (tmp_path / f"agents/{name}.toml").write_text(text, "utf-8")
+    return tmp_path
+
+
+def inputs(project: Path, fleet: Mapping[str, Any] = FLEET, **changes: Any) -> Inputs:
+    template = REPOSITORY / "roles/agent/templates/agent.service.j2"
+    return Inputs(
+        **{
+            "fleet": read_fleet(fleet),
+            "runtimes": {"reference": RUNTIME},
+            "config_path": lambda name: (project / "agents" / name, f"agents/{name}"),
+            "resolve_hosts": lambda pattern: HOSTS[pattern],
+            "broker": OWN,
+            "secret_names": SECRETS,
+            "unit_template": template.read_text("utf-8"),
+            "unit_template_name": "agent.service.j2",
+            "vault_hint": VAULT,
+            **changes,
+        }
+    )
+
+
+def refused(given: Inputs, asked: object = "all") -> list[str]:
+    with pytest.raises(InputError) as refusal:
+        make_plan(given, asked)
+    return [str(problem) for problem in refusal.value.problems]
+
+
+def workloads(plan: Plan) -> dict[str, dict[str, Any]]:
+    """Instance → its workload, with its host."""
+    return {
+        one["manifest"]["name"]: {**one, "host": host}
+        for host, several in plan.hosts.items()
+        for one in several
+    }
+
+
+# --- who runs where -----------------------------------------------------------------------------------------
+
+
+def test_each_and_two_instances_are_placed_apart(project: Path) -> None:
+    found = workloads(make_plan(inputs(project), "all"))
+    hosts = {name: one["host"] for name, one in found.items()}
+    assert {name: host for name, host in hosts.items() if name.startswith("researcher")} == {
+        "researcher-a1": "a1",
+        "researcher-a2": "a2",
+        "researcher-a3": "a3",
+    }
+    assert {hosts["writer-1"], hosts["writer-2"]} == {"w1", "w2"}
+
+
+def test_instances_share_no_id_no_port_and_no_unit(project: Path) -> None:
+    plan = make_plan(inputs(project), "all")
+    found = workloads(plan)
+    assert {name: one["manifest"]["gate"]["agent_id"] for name, one in found.items()} == {
+        "researcher-a1": "researcher-agent-a1",
+        "researcher-a2": "researcher-agent-a2",
+        "researcher-a3": "researcher-agent-a3",
+        "writer-1": "writer-agent-1",
+        "writer-2": "writer-agent-2",
+    }
+    assert sorted(one["manifest"]["gate"]["agent_id"] for one in found.values()) == plan.ids
+    assert len({one["manifest"]["gate"]["port"] for one in found.values()}) == 5
+    assert {one["manifest"]["unit"] for one in found.values()} == {f"agent-{name}.service" for name in found}
+    for one in found.values():
+        assert tomllib.loads(one["files"]["agent.toml"])["agent"]["id"] == one["manifest"]["gate"]["agent_id"]
+
+
+def test_a_single_instance_keeps_its_config_byte_for_byte(project: Path) -> None:
+    found = workloads(make_plan(inputs(project, {"writer": {}}), "all"))["writer"]
+    text = (project / "agents/writer.toml").read_text("utf-8")
+    assert found["files"]["agent.toml"] == text.replace("${MQTT_BROKER_URL}", "mqtt://broker:1883")
+
+
+def test_the_selected_are_planned_and_the_broker_knows_all(project: Path) -> None:
+    everything, one = (make_plan(inputs(project), asked) for asked in ("all", "writer-agent"))
+    assert one.names == ["writer"]
+    assert set(workloads(one)) == {"writer-1", "writer-2"}
+    assert workloads(one).items() <= workloads(everything).items()
+    assert (one.ids, one.fleet, one.pool) == (everything.ids, everything.fleet, everything.pool)
+    assert one.pool == ["a1", "a2", "a3", "w1", "w2"]
+
+
+def test_the_same_input_gives_the_same_plan_in_any_order(project: Path) -> None:
+    def turned(node: Any) -> Any:
+        return {key: turned(node[key]) for key in reversed(node)} if isinstance(node, dict) else node
+
+    more = {
+        **FLEET["writer"],
+        "environment": {"B": "2", "A": "1"},
+        "overrides": {"llm": {"model": "x"}, "mqtt": {}},
+    }
+    fleet = {**FLEET, "writer": more}
+    other = replace(RUNTIME, environment=turned(dict(RUNTIME.environment)))
+    first = make_plan(inputs(project, fleet), "all")
+    second = make_plan(inputs(project, turned(fleet), runtimes={"reference": other}), "all")
+    again = make_plan(inputs(project, fleet), "all")
+    assert asdict(first) == asdict(again)
+    assert workloads(first) == workloads(second)
+    assert (first.ids, first.pool, first.artifacts) == (second.ids, second.pool, second.artifacts)
+
+
+def test_the_engine_takes_what_was_planned(project: Path) -> None:
+    """The same bytes on both sides: every digest holds, and the release has an id."""
+    plan = make_plan(inputs(project), "all")
+    for several in plan.hosts.values():
+        asked = request.parse(json.dumps({"format": 1, "phase": "stage", "workloads": several}))
+        assert {len(item.manifest.release) for item in asked.wanted.values()} == {16}
+    assert plan.artifacts == {DIGEST: RUNTIME.artifacts["any"]}
+
+
+# --- what an agent gets -------------------------------------------------------------------------------------
+
+
+def test_what_the_fleet_says_goes_before_the_runtime_and_that_before_the_rest(project: Path) -> None:
+    found = workloads(make_plan(inputs(project), "all"))
+    environment = envfile.parse(found["writer-1"]["files"]["env"])
+    port = str(found["writer-1"]["manifest"]["gate"]["port"])
+    assert environment == {
+        "AGENT_NAME": "writer-1",
+        "AGENT_PORT": port,
+        "HEALTH_PORT": port,
+        "LOG_FORMAT": "json",
+        "LOG_LEVEL": "warn",
+        "MODE": "fleet",
+        "MQTT_BROKER_URL": "mqtt://broker:1883",
+        "MQTT_USERNAME": "writer-agent-1",
+    }
+
+
+def test_an_agent_gets_only_the_secrets_that_it_names(project: Path) -> None:
+    found = workloads(make_plan(inputs(project), "all"))
+    password = {"from": "mqtt_password", "name": "writer-agent-1"}
+    key = {"from": "secret", "name": "OPENAI_API_KEY"}
+    assert found["writer-1"]["secrets"] == {"MQTT_PASSWORD": password, "OPENAI_API_KEY": key}
+    assert set(found["researcher-a1"]["secrets"]) == {"MQTT_PASSWORD", "OPENAI_API_KEY", "SERPER_API_KEY"}
+
+
+def test_a_login_in_the_vault_goes_before_a_derived_one(project: Path) -> None:
+    given = inputs(project, {"writer": {}}, secret_names=SECRETS | LOGIN)
+    found = workloads(make_plan(given, "all"))["writer"]
+    assert {name: source["from"] for name, source in found["secrets"].items()} == {
+        "MQTT_USERNAME": "secret",
+        "MQTT_PASSWORD": "secret",
+        "OPENAI_API_KEY": "secret",
+    }
+    assert "MQTT_USERNAME" not in envfile.parse(found["files"]["env"])
+    assert found["manifest"]["mqtt"]["username"] is None
+
+
+def test_the_unit_runs_the_current_release(project: Path) -> None:
+    unit = workloads(make_plan(inputs(project), "all"))["writer-1"]["files"]["unit"]
+    assert (
+        "\nExecStart=/usr/bin/python3 /var/lib/muster/agents/writer-1/current/runtime/program "
+        "--config /run/credentials/agent-writer-1.service/agent.toml run\n"
+    ) in unit
+    assert "\nEnvironmentFile=/etc/muster/secrets/writer-1.env\n" in unit
+    assert "\nTimeoutStartSec=150\n" in unit
+
+
+def test_an_agent_without_secrets_has_no_file_of_them(project: Path) -> None:
+    path = project / "agents/writer.toml"
+    path.write_text("".join(line for line in path.read_text().splitlines(True) if "_env" not in line))
+    found = workloads(make_plan(inputs(project, {"writer": {}}, broker=OTHERS), "all"))["writer"]
+    assert found["secrets"] == {}
+    assert "/etc/muster/secrets" not in found["files"]["unit"]
+
+
+def test_the_manifest_tells_the_engine_how_to_judge(project: Path) -> None:
+    fleet = {"writer": {"port": 8123, "deadline": 30, "min_healthy_time": 1}}
+    found = workloads(make_plan(inputs(project, fleet), "all"))["writer"]["manifest"]
+    document = manifest.parse(found)
+    assert (document.gate.port, document.gate.deadline, document.gate.min_healthy_time) == (8123, 30.0, 1.0)
+    assert (document.gate.ready, document.gate.identity) == ("/ready", "/health")
+    assert document.digest("x86_64") == DIGEST
+    assert found["mqtt"]["status_topic"] == "/control/agents/writer-agent/status"
+    assert document.files["unit"] == sha256(
+        workloads(make_plan(inputs(project, fleet), "all"))["writer"]["files"]["unit"]
+    )
+
+
+def test_no_secret_is_in_a_plan(project: Path) -> None:
+    """It cannot be: a plan is made of names."""
+    text = json.dumps(asdict(make_plan(inputs(project), "all")), default=str)
+    assert "OPENAI_API_KEY" in text
+    assert "agent_secrets" not in text
+
+
+# --- what is refused ----------------------------------------------------------------------------------------
+
+
+def test_a_missing_secret_says_agent_field_variable_and_where_to_put_it(project: Path) -> None:
+    line = 1 + (project / "agents/writer.toml").read_text().splitlines().index(
+        'api_key_env = "OPENAI_API_KEY"'
+    )
+    given = inputs(project, {"writer": {}}, secret_names=frozenset({"OPENAI_APIKEY"}))
+    assert refused(given) == [
+        f"agents/writer.toml:{line}: agent writer: llm.api_key_env names OPENAI_API_KEY, and agent_secrets has no such "
+        f"key (did you mean 'OPENAI_APIKEY'?); put it there with `ansible-vault edit {VAULT}`"
+    ]
+
+
+def test_on_somebody_elses_broker_the_login_must_be_in_the_vault(project: Path) -> None:
+    fleet: dict[str, Any] = {"writer": {}}
+    problems = refused(inputs(project, fleet, broker=OTHERS))
+    assert [problem.partition(" names ")[2].partition(",")[0] for problem in problems] == [
+        "MQTT_USERNAME",
+        "MQTT_PASSWORD",
+    ]
+    plan = make_plan(inputs(project, fleet, broker=OTHERS, secret_names=SECRETS | LOGIN), "all")
+    found = workloads(plan)["writer"]
+    assert found["secrets"]["MQTT_PASSWORD"] == {"from": "secret", "name": "MQTT_PASSWORD"}
+    assert found["manifest"]["mqtt"]["url"] == OTHERS.url
+
+
+def test_our_own_broker_lets_nobody_in_without_a_name(project: Path) -> None:
+    path = project / "agents/writer.toml"
+    path.write_text(path.read_text().replace('username_env = "MQTT_USERNAME"\n', ""))
+    assert refused(inputs(project, {"writer": {}})) == [
+        "agents/writer.toml: mqtt.username_env and mqtt.password_env are needed: the broker lets nobody in without a name"
+    ]
+
+
+def test_without_any_broker_its_placeholder_has_no_value(project: Path) -> None:
+    problems = refused(inputs(project, {"writer": {}}, broker=None))
+    assert any("mqtt.broker_url: nothing gives ${MQTT_BROKER_URL} a value" in problem for problem in problems)
+
+
+def test_one_id_never_runs_twice(project: Path) -> None:
+    fleet = {"writer": {}, "copy": {"config": "writer.toml"}}
+    assert refused(inputs(project, fleet)) == [
+        "fleet.writer: agent.id 'writer-agent' is used by writer, copy; one id never runs twice"
+    ]
+    overridden = {
+        "writer": {},
+        "copy": {"config": "writer.toml", "overrides": {"agent": {"id": "copy-agent"}}},
+    }
+    assert make_plan(inputs(project, overridden), "all").ids == ["copy-agent", "writer-agent"]
+
+
+def test_an_instance_cannot_have_the_name_of_another_agent(project: Path) -> None:
+    fleet: dict[str, Any] = {"writer": {"instances": 2}, "writer-2": {"config": "researcher.toml"}}
+    assert "has the name of another agent's" in refused(inputs(project, fleet))[0]
+
+
+def test_two_agents_cannot_be_given_one_port(project: Path) -> None:
+    fleet = {"writer": {"port": 8000}, "researcher": {"port": 8000}}
+    assert refused(inputs(project, fleet)) == [
+        "fleet.researcher.port: 8000 is given to researcher, writer; each agent needs its own"
+    ]
+
+
+def test_an_unknown_runtime_lists_the_known_and_the_nearest(project: Path) -> None:
+    assert refused(inputs(project, {"writer": {"runtime": "refrence"}})) == [
+        "fleet.writer.runtime: no runtime 'refrence' in agent_runtimes (did you mean 'reference'?); known are reference"
+    ]
+
+
+def test_a_pool_without_hosts_is_named(project: Path) -> None:
+    assert refused(inputs(project, {"writer": {"hosts": "nobody"}})) == [
+        "fleet.writer.hosts: the pattern 'nobody' matches no host of the inventory"
+    ]
+
+
+def test_an_unknown_agent_is_told_before_anything_else_is_looked_at(project: Path) -> None:
+    (problem,) = refused(inputs(project, secret_names=frozenset()), "reseacher")
+    assert "did you mean 'researcher'?" in problem
+
+
+@pytest.mark.parametrize("name", ["A B", "A-B", ""])
+def test_an_environment_that_cannot_be_written_is_placed(project: Path, name: str) -> None:
+    (problem,) = refused(inputs(project, {"writer": {"environment": {name: "x"}}}))
+    assert problem.startswith("fleet.writer.environment: ")
+
+
+def test_a_value_with_a_line_break_is_refused_without_being_repeated(project: Path) -> None:
+    (problem,) = refused(inputs(project, {"writer": {"environment": {"KEY": "canary\nmore"}}}))
+    assert problem.startswith("fleet.writer.environment: KEY holds a line break")
+    assert "canary" not in problem
+
+
+def test_a_key_pasted_where_a_name_belongs_is_not_repeated(project: Path) -> None:
+    path = project / "agents/writer.toml"
+    path.write_text(path.read_text().replace('"OPENAI_API_KEY"', '"sk-canary-0123456789"'))
+    problems = refused(inputs(project, {"writer": {}}))
+    assert "canary" not in "\n".join(problems)
+
+
+def test_a_mistake_in_the_users_own_template_names_it(project: Path) -> None:
+    given = inputs(
+        project, {"writer": {}}, unit_template="[Unit]\n{% if %}\n", unit_template_name="my.service.j2"
+    )
+    (problem,) = refused(given)
+    assert problem.startswith("my.service.j2: line 2: ")
+
+
+def test_the_mistakes_of_all_agents_are_told_at_once(project: Path) -> None:
+    fleet: dict[str, Any] = {"writer": {"runtime": "x"}, "researcher": {}}
+    problems = refused(inputs(project, fleet, secret_names=frozenset()))
+    assert any(problem.startswith("fleet.writer.runtime") for problem in problems)
+    assert sum("researcher.toml" in problem for problem in problems) == 2
+    (project / "agents/writer.toml").write_text("[agent\n")
+    (project / "agents/researcher.toml").write_text("x = \n")
+    assert [problem.partition(": ")[0] for problem in refused(inputs(project, fleet))] == [
+        "agents/researcher.toml:1:5",
+        "agents/writer.toml:1:7",
+    ]
+
+
+# --- where configs are found --------------------------------------------------------------------------------
+
+
+def test_a_config_is_found_beside_the_command_and_below(project: Path) -> None:
+    (project / "agents/team").mkdir()
+    (project / "agents/team/judge.toml").touch()
+    roots = [project / "absent", project]
+    assert find_config("writer.toml", "agents", roots)[0] == project / "agents/writer.toml"
+    assert find_config("judge.toml", "agents", roots)[0] == project / "agents/team/judge.toml"
+    assert find_config("team/judge.toml", "agents", roots)[0] == project / "agents/team/judge.toml"
+
+
+def test_a_config_that_could_be_several_is_refused(project: Path) -> None:
+    for folder in ("team", "other/below"):
+        (project / "agents" / folder).mkdir(parents=True)
+        (project / "agents" / folder / "judge.toml").touch()
+    with pytest.raises(InputError, match=r"could be any of .*other/below/judge\.toml, .*team/judge\.toml"):
+        find_config("judge.toml", "agents", [project])
+
+
+def test_a_config_that_is_nowhere_says_where_it_was_looked_for(project: Path) -> None:
+    with pytest.raises(InputError, match=r"agents/absent\.toml: no such agent config; looked in .*agents"):
+        find_config("absent.toml", "agents", [project])

@@ -1,0 +1,78 @@
+# Copyright: muster.agents contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What runs where, as people read it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.muster.agents.plugins.plugin_utils.status_table import duration, status_table
+
+
+def agent(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "writer",
+        "host": "b",
+        "release": "0123456789abcdef",
+        "config_sha256": "f" * 64,
+        "state": "active",
+        "ready": True,
+        "uptime_seconds": 61,
+        "restarts": 0,
+        "port": 20001,
+        "detail": "",
+        **changes,
+    }
+
+
+def test_a_line_for_each_agent_by_name_and_host() -> None:
+    table = status_table([agent(), agent(name="a-much-longer-name", host="a"), agent(host="a")], {})
+    assert table.splitlines() == [
+        "AGENT               HOST  RELEASE       CONFIG        STATE   READY  UPTIME  RESTARTS  PORT",
+        "a-much-longer-name  a     0123456789ab  ffffffffffff  active  yes    1m01s   0         20001",
+        "writer              a     0123456789ab  ffffffffffff  active  yes    1m01s   0         20001",
+        "writer              b     0123456789ab  ffffffffffff  active  yes    1m01s   0         20001",
+    ]
+
+
+def test_what_is_wrong_is_said_below_in_words() -> None:
+    sick = agent(
+        ready=False,
+        state="failed",
+        release=None,
+        config_sha256=None,
+        port=None,
+        detail="exited with status 3",
+    )
+    table = status_table([sick], {"c": "Connection timed out"})
+    assert table.splitlines()[1:] == [
+        "writer  b     -        -       failed  NO     1m01s   0         -",
+        "?       c     -        -       -       -      -       -         -",
+        "",
+        "writer on b: exited with status 3",
+        "c: Connection timed out",
+    ]
+
+
+def test_an_empty_fleet_is_said_to_be_empty() -> None:
+    assert status_table([], {}).endswith("\n\nno agent runs on these hosts")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0s"),
+        (59.9, "59s"),
+        (60, "1m00s"),
+        (3599, "59m59s"),
+        (3600, "1h00m"),
+        (18120, "5h02m"),
+        (86399, "23h59m"),
+        (86400, "1d00h"),
+        (273600, "3d04h"),
+    ],
+)
+def test_a_duration_has_two_units(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
