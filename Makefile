@@ -1,0 +1,34 @@
+# Copyright: muster.agents contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+PYTHON ?= python3
+# The reference agent's own libraries too: mypy and the unit tests import them.
+TEST_REQUIREMENTS := requirements-dev.txt src/requirements.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help setup runtime demo demo-down test lint types ansible-lint sanity unit agent package molecule clean
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+setup: ## Make or refresh .venv for the demo
+	@$(PYTHON) -m dev.venv requirements.txt
+
+runtime: setup ## Build the reference agent into one file (roles/agent/files/muster-agent.pyz)
+	@.venv/bin/python src/build.py
+
+demo: setup ## Deploy agents to hosts on this machine, and ask one
+	@.venv/bin/python -m demo up
+
+demo-down: setup ## Remove all that the demo made (KEEP_IMAGE=1 keeps the host image)
+	@.venv/bin/python -m demo down
+
+test: ## Run all tests, stop at the first stage that fails
+	@$(PYTHON) -m dev.venv $(TEST_REQUIREMENTS)
+	@.venv/bin/python -m dev.stages
+
+lint types ansible-lint sanity unit agent package molecule: ## Run one stage of the tests
+	@$(PYTHON) -m dev.venv $(TEST_REQUIREMENTS)
+	@.venv/bin/python -m dev.stages $@
+
+clean: ## Remove .venv and what the tests downloaded or built
+	rm -rf .venv .cache

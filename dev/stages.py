@@ -1,0 +1,128 @@
+# Copyright: muster.agents contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""``make test``: the stages, one line each; the first that fails ends the run and shows the end of its log."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from dev import engine, hosts, image, mosquitto, sanity
+from dev.hosts import TEST
+from dev.log import Log
+from dev.progress import Steps
+from dev.shell import Failure, environment
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One line of ``make test``: the name that ``make NAME`` takes, what its line says, what it does."""
+
+    name: str
+    title: str
+    deed: Callable[[Log], str]
+
+
+def lint(log: Log) -> str:
+    log.run("ruff", "format", "--check", ".")
+    log.run("ruff", "check", ".")
+    log.run("shellcheck", ".ci/run")
+    return "clean"
+
+
+def types(log: Log) -> str:
+    collection = "ansible_collections.muster.agents.plugins"
+    log.run("mypy", "-p", collection, "-p", "muster_agent", "-p", "dev", "-p", "demo")
+    return "no errors"
+
+
+def ansible_lint(log: Log) -> str:
+    log.run("ansible-lint", "--offline", "--profile", "production", "--strict")
+    return "profile production"
+
+
+def unit(log: Log) -> str:
+    log.run("pytest", "tests/unit")
+    return log.tests()
+
+
+def agent(log: Log) -> str:
+    log.run(sys.executable, "src/build.py")
+    path = f"{mosquitto.folder()}:{environment()['PATH']}"
+    log.run("pytest", "tests/integration/reference_agent", env={"PATH": path})
+    return log.tests()
+
+
+def package(log: Log) -> str:
+    """The built collection, installed where no clone is, deploys to a host."""
+    _ready(log)
+    log.run("pytest", "tests/packaging")
+    return log.tests()
+
+
+def molecule(log: Log) -> str:
+    _ready(log)
+    try:
+        log.run("molecule", "test", "--scenario-name", "default")
+    finally:
+        # Molecule destroys its hosts itself, but not when it is interrupted.
+        hosts.down(TEST)
+    return log.tests()
+
+
+def _ready(log: Log) -> None:
+    log.run(sys.executable, "src/build.py")
+    engine.start()
+    image.ensure("bookworm")
+
+
+STAGES = (
+    Stage("lint", "Format and lint", lint),
+    Stage("types", "Types", types),
+    Stage("ansible-lint", "ansible-lint", ansible_lint),
+    Stage("sanity", "ansible-test sanity", sanity.check),
+    Stage("unit", "Unit tests", unit),
+    Stage("agent", "Reference agent, real broker", agent),
+    Stage("package", "Built collection, no clone", package),
+    Stage("molecule", "Molecule, systemd hosts", molecule),
+)
+
+
+def run_stages(stages: tuple[Stage, ...]) -> int:
+    """Run the stages in order; return how many tests passed. Raises Failure at the first that fails."""
+    steps = Steps(len(stages))
+    found_engine = engine.answers()
+    passed = 0
+    try:
+        for stage in stages:
+            log = Log(stage.name)
+            steps.step(stage.title, partial(stage.deed, log))
+            passed += sum(int(count) for count in re.findall(r"(\d+) passed", log.tests()))
+    finally:
+        # An engine that was there before, perhaps for the demo, is left alone.
+        if not found_engine:
+            engine.stop()
+    return passed
+
+
+def main() -> int:
+    """``python -m dev.stages [NAME …]``: all stages, or those named."""
+    names = sys.argv[1:] or [stage.name for stage in STAGES]
+    try:
+        passed = run_stages(tuple(stage for stage in STAGES if stage.name in names))
+    except Failure as failure:
+        print(failure, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted", file=sys.stderr)
+        return 130
+    if passed:
+        print(f"{passed} passed, 0 failed")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,138 @@
+# Copyright: muster.agents contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the tests do with the fleet: run playbooks on it, look at its hosts as root, speak to its broker."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import testinfra
+import yaml
+from testinfra.host import Host as Machine
+
+from demo.ask import Broker
+from demo.vault import derived_password
+from dev import ROOT
+from dev.hosts import TEST
+from dev.shell import environment
+
+SECRETS = yaml.safe_load((TEST.inventory / "group_vars" / "all" / "secrets.yml").read_text())
+CREDENTIALS_KEY = SECRETS["fleet_credentials_key"]
+BROKER_PORT = 42883
+OFFLINE = {"llm": {"provider": "echo", "api_key_env": None}}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a playbook ended."""
+
+    code: int
+    output: str
+
+    def changed(self) -> dict[str, int]:
+        """Host -> number of tasks that changed it."""
+        return {
+            host: int(count)
+            for host, count in re.findall(r"^(\S+) +: ok=\d+ +changed=(\d+)", self.output, re.M)
+        }
+
+
+@dataclass(frozen=True)
+class Agent:
+    """One agent as ``status.yml`` knows it, and the machine it runs on."""
+
+    name: str
+    agent_id: str
+    host: str
+    unit: str
+    release: str
+    port: int
+    ready: bool
+
+    @property
+    def machine(self) -> Machine:
+        return machine(self.host)
+
+    @property
+    def pid(self) -> int:
+        return int(self.show("MainPID"))
+
+    def show(self, name: str) -> str:
+        """One property of the unit, as systemd knows it now."""
+        return str(self.machine.check_output("systemctl show --value -p %s %s", name, self.unit))
+
+    def get(self, path: str) -> tuple[int, str]:
+        """HTTP status (0: nobody answers) and body of the agent's own server, asked on its host."""
+        answer = self.machine.run(
+            f"curl -s -m 5 -w '\n%{{http_code}}' http://127.0.0.1:{self.port}{path}"
+        ).stdout
+        body, _, code = answer.rpartition("\n")
+        return int(code), body
+
+
+def machine(host: str) -> Machine:
+    """A host of the inventory, as root."""
+    return testinfra.get_host(f"docker://{TEST.name}-{host}")
+
+
+def play(playbook: str, *arguments: str) -> Outcome:
+    """Run a playbook of the collection on the test inventory, as a person would."""
+    command = ["ansible-playbook", "--inventory", str(TEST.inventory), playbook, *arguments]
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+        # As in a terminal in the clone: what Molecule sets for its own runs must not reach this one.
+        env=environment({"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}),
+        check=False,
+    )
+    return Outcome(done.returncode, done.stdout)
+
+
+def deploy(*arguments: str) -> Outcome:
+    """Deploy and insist that it works."""
+    outcome = play("deploy.yml", *arguments)
+    assert outcome.code == 0, outcome.output
+    return outcome
+
+
+def variables(folder: Path, **values: Any) -> str:
+    """An argument that gives a playbook these variables, through a file: secrets have no place in arguments."""
+    file = folder / "variables.json"
+    file.write_text(json.dumps(values))
+    return f"--extra-vars=@{file}"
+
+
+def agents() -> dict[str, Agent]:
+    """Name -> agent, for all that run anywhere, as the engines on the hosts know them."""
+    names = Agent.__dataclass_fields__
+    found = {}
+    for host in ("agent-1", "agent-2"):
+        for entry in json.loads(machine(host).check_output("muster status --json"))["workloads"]:
+            known = {name: value for name, value in entry.items() if name in names}
+            found[entry["name"]] = Agent(host=host, **known)
+    return found
+
+
+def broker(user: str = "tester", password: str | None = None) -> Broker:
+    """The fleet's broker for a user, by default with the password that the deploy derived."""
+    known = derived_password(CREDENTIALS_KEY, user) if password is None else password
+    return Broker("127.0.0.1", BROKER_PORT, user, known)
+
+
+def until(true: Callable[[], bool], seconds: float, complaint: str) -> None:
+    """Wait for something to become true."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"{complaint} within {seconds:.0f} s"
+        time.sleep(0.2)

@@ -1,0 +1,25 @@
+# Copyright: muster.agents contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The table of playbooks/status.yml, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+
+import fleet
+
+
+def test_the_table_has_a_line_for_each_agent(agents: dict[str, fleet.Agent]) -> None:
+    outcome = fleet.play("playbooks/status.yml")
+    assert outcome.code == 0, outcome.output
+    for agent in agents.values():
+        line = next(line for line in outcome.output.splitlines() if line.startswith(f"{agent.name} "))
+        assert {agent.host, agent.release[:12], "active", "yes", str(agent.port)} <= set(line.split())
+
+
+def test_programs_get_json(agents: dict[str, fleet.Agent]) -> None:
+    outcome = fleet.play("playbooks/status.yml", "-e", "status_format=json", "-e", "agent=researcher")
+    line = next(line for line in outcome.output.splitlines() if line.startswith("{"))
+    (entry,) = json.loads(line)["agents"]
+    assert (entry["name"], entry["release"]) == ("researcher", agents["researcher"].release)
+    assert set(entry) >= {"host", "config_sha256", "state", "ready", "uptime_seconds", "restarts", "port"}
