@@ -13,6 +13,7 @@ from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 
 from ansible_collections.muster.agents.plugins.plugin_utils.fleet import read_fleet
+from ansible_collections.muster.agents.plugins.plugin_utils.host_call import secret_names
 from ansible_collections.muster.agents.plugins.plugin_utils.plan import Broker, Inputs, make_plan
 from ansible_collections.muster.agents.plugins.plugin_utils.problems import InputError, Problem
 from ansible_collections.muster.agents.plugins.plugin_utils.runtimes import read_runtimes
@@ -32,7 +33,6 @@ class ActionModule(ActionBase):
                 "agent": {"type": "raw", "default": "all"},
                 "fleet": {"type": "raw", "required": True},
                 "runtimes": {"type": "raw", "default": {}},
-                "secret_names": {"type": "list", "elements": "str", "default": [], "no_log": False},
                 "agents_dir": {"type": "str", "default": "agents"},
                 "unit_template": {"type": "str"},
                 "broker_url": {"type": "str"},
@@ -66,6 +66,8 @@ class ActionModule(ActionBase):
             template_text = template.read_text("utf-8")
         except OSError as error:
             raise InputError([Problem("agent_unit_template", f"{template}: {error.strerror}")]) from None
+        except UnicodeDecodeError:
+            raise InputError([Problem("agent_unit_template", f"{template}: is not UTF-8")]) from None
         inventory_directory = variables.get("inventory_dir") or "."
         return Inputs(
             fleet=read_fleet(options["fleet"]),
@@ -73,7 +75,7 @@ class ActionModule(ActionBase):
             config_path=lambda name: find_config(name, directory, search_roots(variables)),
             resolve_hosts=lambda pattern: self._hosts(pattern, variables),
             broker=_broker(options, variables),
-            secret_names=frozenset(options["secret_names"]),
+            secret_names=frozenset(secret_names(self, variables)),
             unit_template=template_text,
             unit_template_name=str(template),
             vault_hint=_shown(Path(inventory_directory) / "group_vars/all/vault.yml"),

@@ -36,6 +36,7 @@ class ActionModule(ActionBase):
                 "phase": {"type": "str", "required": True, "choices": list(_PHASES)},
                 "plan": {"type": "dict", "default": {}},
                 "staged": {"type": "dict", "default": {}},
+                "arrived": {"type": "list", "elements": "str", "default": []},
                 "names": {"type": "list", "elements": "str", "default": []},
                 "purge": {"type": "bool", "default": False},
                 "assume_gone": {"type": "bool", "default": False},
@@ -59,6 +60,7 @@ class ActionModule(ActionBase):
         request = self._request("stage", options, workloads)
         secrets = _secrets(self, variables, workloads)
         report = call_engine(self, variables, request, secrets)
+        changed = self._recovered(report)
         needed = report["missing_runtimes"]
         if needed and not self._task.check_mode:
             request["runtime_files"] = self._push(needed, plan["artifacts"])
@@ -70,7 +72,10 @@ class ActionModule(ActionBase):
                 f"{self._host} runs what no fleet names any more: playbooks/remove.yml -e agent={names}"
             )
         return {
-            "changed": bool(pending or report["retire"]) and not report["refused"],
+            "changed": changed
+            or (bool(pending or report["retire"] or report["unfinished"]) and not report["refused"]),
+            "here": report["here"],
+            "ids": report["ids"],
             "pending": pending,
             "retire": report["retire"],
             "refused": report["refused"],
@@ -92,16 +97,34 @@ class ActionModule(ActionBase):
         return paths
 
     def _retire(self, options: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
-        names = options["staged"]["retire"]
-        if not self._task.check_mode:
-            names = call_engine(
-                self, variables, self._request("retire", options, self._workloads(options)), {}
-            )["retired"]
-        for name in names:
-            Display().display(
-                f"  {self._host}: {name} {'would be ' if self._task.check_mode else ''}retired, it moved away"
+        """Only what has arrived where it belongs, or belongs nowhere any more, is stopped."""
+        plan = options["plan"]
+        homes = {
+            one["manifest"]["name"]: host for host, workloads in plan["hosts"].items() for one in workloads
+        }
+        names = [
+            name for name in options["staged"]["retire"] if name in options["arrived"] or name not in homes
+        ]
+        for name in set(options["staged"]["retire"]) - set(names):
+            Display().warning(
+                f"{name} stays on {self._host}: {homes[name]}, where it belongs, could not stage it"
             )
+        if names and not self._task.check_mode:
+            request = {**self._request("retire", options, self._workloads(options)), "retire": names}
+            names = call_engine(self, variables, request, {})["retired"]
+        for name in names:
+            Display().display(f"  {self._host}: {name} {self._would_be}retired, it moved away")
         return {"changed": bool(names), "retired": names}
+
+    @property
+    def _would_be(self) -> str:
+        return "would be " if self._task.check_mode else ""
+
+    def _recovered(self, report: Mapping[str, Any]) -> bool:
+        """Tell what the engine had to finish first; True where there was something."""
+        for outcome in report.get("recovered", ()):
+            Display().warning(f"{self._host}: {outcome['name']} {outcome['reason']}; now {outcome['result']}")
+        return bool(report.get("recovered"))
 
     def _switch(self, options: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
         pending = options["staged"]["pending"]
@@ -109,7 +132,11 @@ class ActionModule(ActionBase):
             return {"changed": bool(pending), "results_by_agent": {}}
         workloads = [one for one in self._workloads(options) if one["manifest"]["name"] in pending]
         request = self._request("switch", options, workloads)
+        request["force"] = [
+            name for name, reasons in pending.items() if any(why.startswith("drift") for why in reasons)
+        ]
         report = call_engine(self, variables, request, _secrets(self, variables, workloads))
+        self._recovered(report)
         outcomes = report["outcomes"]
         results = {outcome["name"]: outcome["result"] for outcome in outcomes}
         bad = [outcome for outcome in outcomes if outcome["result"] != RELEASED]
@@ -132,9 +159,7 @@ class ActionModule(ActionBase):
         for entry in report["removed"]:
             if entry.get("warning"):
                 Display().warning(f"{self._host}: {entry['name']}: {entry['warning']}")
-            Display().display(
-                f"  {self._host}: {entry['name']} {'would be ' if self._task.check_mode else ''}removed"
-            )
+            Display().display(f"  {self._host}: {entry['name']} {self._would_be}removed")
         return {"changed": bool(report["removed"] or report["purged"]), **report}
 
     def _workloads(self, options: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.muster.agents.plugins.module_utils.engine.commit import RELEASED
+from ansible_collections.muster.agents.plugins.module_utils.engine.compare import CREDENTIALS
 from ansible_collections.muster.agents.plugins.plugin_utils.broker import broker_workload
 from ansible_collections.muster.agents.plugins.plugin_utils.host_call import (
     HostRefused,
@@ -20,6 +21,11 @@ from ansible_collections.muster.agents.plugins.plugin_utils.host_call import (
     sentence,
 )
 from ansible_collections.muster.agents.plugins.plugin_utils.mosquitto import BrokerSettings, Listener
+
+_NO_REKEY = {
+    CREDENTIALS: "fleet_credentials_key is a new one, so every agent gets a new password: deploy them all at once, "
+    "without -e agent and --limit"
+}
 
 
 class ActionModule(ActionBase):
@@ -38,6 +44,7 @@ class ActionModule(ActionBase):
                 "persistence": {"type": "bool", "default": True},
                 "extra": {"type": "list", "elements": "str", "default": []},
                 "deadline": {"type": "float", "default": 30.0},
+                "rekey": {"type": "bool", "default": True},
             }
         )[1]
         host = variables.get("inventory_hostname", "")
@@ -59,7 +66,11 @@ class ActionModule(ActionBase):
         )
         key = Secrets(self, variables).credentials_key()
         workload = broker_workload(settings, key, options["agents"], options["clients"], options["deadline"])
-        request = {"workloads": [workload], "phase": "release"}
+        request = {
+            "workloads": [workload],
+            "phase": "release",
+            "forbid": {} if options["rekey"] else _NO_REKEY,
+        }
         report = call_engine(self, variables, request, {})
         changes = {one["name"]: one["reasons"] for one in report["workloads"] if one["action"] != "nothing"}
         outcomes = report.get("outcomes", [])

@@ -12,6 +12,7 @@ version_added: 0.1.0
 description:
   - Reads every config of the fleet, validates it, resolves its placeholders, applies the fleet's overrides, places each
     instance on a host and gives it a port. A pure function of its input; no host is touched.
+  - Of secrets only the names in the variable C(agent_secrets) are read.
   - All problems are reported at once, each with its file and line or the variable it is in.
 options:
   agent:
@@ -30,11 +31,6 @@ options:
     description: The programs that run configs, by name. The built-in C(reference) is always there.
     type: raw
     default: {}
-  secret_names:
-    description: The names, not the values, that C(agent_secrets) holds.
-    type: list
-    elements: str
-    default: []
   agents_dir:
     description:
       - Where agent configs stand, relative to the directory that the command runs in, or to the inventory's directory
@@ -76,7 +72,6 @@ EXAMPLES = r"""
         hosts: writers
         instances: 2
         resources: {memory: 1Gi, cpu: 500m}
-    secret_names: "{{ agent_secrets | list }}"
   register: planned
   run_once: true
 """

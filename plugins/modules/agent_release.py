@@ -32,8 +32,13 @@ options:
     description: What phase V(stage) returned, for the phases after it.
     type: dict
     default: {}
+  arrived:
+    description: In phase V(retire), the agents that their hosts have staged. One that has not arrived is not stopped here.
+    type: list
+    elements: str
+    default: []
   names:
-    description: Agents to remove, by their key in the fleet or an instance's name.
+    description: Agents to remove, by their key in the fleet, an instance's name or an agent id.
     type: list
     elements: str
     default: []
@@ -92,6 +97,14 @@ refused:
   type: dict
 retire:
   description: Agents that are here and by today's plan belong elsewhere.
+  returned: phase is stage
+  type: list
+here:
+  description: All agents that belong on this host.
+  returned: phase is stage
+  type: list
+ids:
+  description: Ids of all agents that are on this host.
   returned: phase is stage
   type: list
 orphans:

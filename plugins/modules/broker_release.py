@@ -40,6 +40,10 @@ options:
     type: list
     elements: str
     default: []
+  rekey:
+    description: Allow all passwords to change at once, as they do with a new C(fleet_credentials_key).
+    type: bool
+    default: true
   deadline:
     description: Seconds within which the broker must take connections.
     type: float

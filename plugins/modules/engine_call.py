@@ -98,7 +98,7 @@ def engine_path(module: AnsibleModule) -> str:
     os.makedirs(os.path.dirname(ENGINE), mode=0o755, exist_ok=True)
     module.atomic_move(write_copy(data, os.path.dirname(ENGINE)), ENGINE)
     os.chmod(ENGINE, 0o755)
-    if not os.path.islink(COMMAND):
+    if not os.path.lexists(COMMAND):
         os.makedirs(os.path.dirname(COMMAND), mode=0o755, exist_ok=True)
         os.symlink(ENGINE, COMMAND)
     return ENGINE

@@ -12,6 +12,7 @@ from ansible_collections.muster.agents.plugins.module_utils.engine.files import 
 from ansible_collections.muster.agents.plugins.plugin_utils.mosquitto import (
     BrokerPaths,
     BrokerSettings,
+    key_fingerprint,
     render_acl,
     render_conf,
     render_passwords,
@@ -50,6 +51,8 @@ def broker_workload(
             },
             "reload": ["passwords", "acl"],
             "hidden": ["passwords"],
+            # Tells a new key from new users, and tells nothing of the key.
+            "credentials": key_fingerprint(key),
             "requires": {"/usr/sbin/mosquitto": "mosquitto"},
             "gate": gate,
         },

@@ -16,8 +16,10 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.muster.agents.plugins.module_utils.engine import envfile
 from ansible_collections.muster.agents.plugins.module_utils.engine import request as engine_request
 from ansible_collections.muster.agents.plugins.module_utils.engine.commit import FAILED, REMOVED, REVERTED
+from ansible_collections.muster.agents.plugins.module_utils.engine.errors import EngineError
 from ansible_collections.muster.agents.plugins.plugin_utils import mosquitto
 from ansible_collections.muster.agents.plugins.plugin_utils.engine_archive import engine_archive
 from ansible_collections.muster.agents.plugins.plugin_utils.plan import DERIVED_PASSWORD
@@ -116,6 +118,29 @@ def sentence(outcome: Mapping[str, Any]) -> str:
     return f"{ends[outcome['result']]}: the new release {outcome['reason']}{log}"
 
 
+def secret_names(action: ActionBase, task_vars: Mapping[str, Any]) -> list[str]:
+    """The names in `agent_secrets`; no value is looked at. Raises AnsibleActionFail where it is no mapping."""
+    return [str(name) for name in _secret_mapping(action, task_vars)]
+
+
+def _secret_mapping(action: ActionBase, task_vars: Mapping[str, Any]) -> Mapping[str, Any]:
+    raw = task_vars.get(SECRETS)
+    if isinstance(raw, str):
+        raw = _templated(action, raw, SECRETS)
+    if raw is not None and not isinstance(raw, Mapping):
+        raise AnsibleActionFail(f"{SECRETS} must be a mapping of variable names to values")
+    return raw or {}
+
+
+def _templated(action: ActionBase, value: Any, name: str) -> Any:
+    """A value as its person meant it; an error says the name only, never the text."""
+    try:
+        return action._templar.template(value)
+    except Exception:  # noqa: BLE001 - Ansible's own message would show the value
+        hint = "if it holds `{{` or `{%` as it stands, mark it !unsafe"
+        raise AnsibleActionFail(f"{name} cannot be templated; {hint}") from None
+
+
 class Secrets:
     """Turns the plan's references into values, for the agents of one host."""
 
@@ -123,28 +148,32 @@ class Secrets:
         self._action, self._vars = action, task_vars
 
     def of(self, sources: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-        """variable → value. Raises AnsibleActionFail naming the variable that is missing."""
-        return {variable: self._value(source) for variable, source in sources.items()}
+        """variable → value. Raises AnsibleActionFail naming the variable whose value cannot be one."""
+        values = {variable: self._value(source) for variable, source in sources.items()}
+        try:
+            envfile.render(values)
+        except EngineError as error:
+            raise AnsibleActionFail(f"{SECRETS}: {error}") from None
+        return values
 
     def _value(self, source: Mapping[str, str]) -> str:
+        name = source["name"]
         if source["from"] == DERIVED_PASSWORD:
-            return mosquitto.derive_password(self.credentials_key(), source["name"])
-        values = (
-            self._template(self._vars.get(SECRETS))
-            if isinstance(self._vars.get(SECRETS), str)
-            else self._vars.get(SECRETS)
-        )
-        return str(self._template((values or {})[source["name"]]))
+            return mosquitto.derive_password(self.credentials_key(), name)
+        where = f"{SECRETS}.{name}"
+        value = _templated(self._action, _secret_mapping(self._action, self._vars)[name], where)
+        if value is None or isinstance(value, (Mapping, list, tuple)):
+            raise AnsibleActionFail(
+                f"{where} must be a text or a number, not {'nothing' if value is None else 'a structure'}"
+            )
+        return str(value)
 
     def credentials_key(self) -> str:
         """The one key of the fleet from which every agent's MQTT password is derived."""
-        key = str(self._template(self._vars.get(CREDENTIALS_KEY)) or "")
+        key = str(_templated(self._action, self._vars.get(CREDENTIALS_KEY), CREDENTIALS_KEY) or "")
         if len(key) < 16:
             raise AnsibleActionFail(
                 f"{CREDENTIALS_KEY} is missing or shorter than 16 characters; put the output of `openssl rand -hex 32` "
                 "there with `ansible-vault edit` (group_vars/all/vault.yml)"
             )
         return key
-
-    def _template(self, value: Any) -> Any:
-        return self._action._templar.template(value)

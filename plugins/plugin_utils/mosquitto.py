@@ -98,6 +98,11 @@ def derive_password(key: str, username: str) -> str:
     return base64.urlsafe_b64encode(digest).decode()[:_PASSWORD_CHARACTERS]
 
 
+def key_fingerprint(key: str) -> str:
+    """Eight hex digits that change with the key and do not lead back to it."""
+    return _keyed(key, "fingerprint", "").hex()[:8]
+
+
 def password_line(key: str, username: str) -> str:
     """A user's line of the password file, as ``mosquitto_passwd`` 2.0 writes it, without line end.
 

@@ -237,9 +237,11 @@ class _Body:
 _SPACE = re.compile(r"[ \t]*+")
 _TRIVIA = re.compile(r"(?:[ \t\r\n]++|#[^\n]*+)*+")
 _PART = re.compile(r"""[A-Za-z0-9_-]++|"(?:[^"\\\n]++|\\.)*+"|'[^'\n]*+'""")
+# No possessive quantifier around the multi-line strings: before 3.11.5 (Debian 12 has 3.11.2) Python forgets where it was
+# when the last alternative fails, https://github.com/python/cpython/issues/106052.
 _SCALAR = re.compile(
-    r'''"""(?:[^"\\]++|\\.|"{1,2}(?!"))*+"{3,5}'''
-    r"""|'''(?:[^']++|'{1,2}(?!'))*+'{3,5}"""
+    r'''"""(?:[^"\\]++|\\.|"{1,2}(?!"))*"{3,5}'''
+    r"""|'''(?:[^']++|'{1,2}(?!'))*'{3,5}"""
     r'''|"(?:[^"\\\n]++|\\.)*+"'''
     r"""|'[^'\n]*+'"""
     r"""|\d{4}-\d\d-\d\d[ ]\d\d:[^\s,\]}\#]*+"""  # a date and a time may have a space between them

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from . import mask, systemd
+from .errors import EngineError
 from .files import make_directory, write
 from .layout import Layout
 from .request import Wanted
@@ -29,6 +30,7 @@ _SANDBOX = (
     "PrivateNetwork=yes",
     "CapabilityBoundingSet=",
     f"RuntimeMaxSec={_TIMEOUT}",
+    "TimeoutStopSec=5",
 )
 
 
@@ -47,6 +49,8 @@ def check_one(layout: Layout, wanted: Wanted) -> str | None:
     scratch = Path(tempfile.mkdtemp(prefix="check-", dir=layout.run))
     try:
         return _check_unit(layout, wanted, scratch) or _check_config(layout, wanted, scratch)
+    except EngineError as error:
+        return str(error)
     finally:
         shutil.rmtree(scratch)
 

@@ -21,16 +21,21 @@ from .lock import locked
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit codes: 0 done; 1 refused or not healthy; 69 this host cannot run agents; 73 no room; 75 busy."""
+    """Exit codes: 0 done; 1 refused or not healthy; 69 this host cannot run agents; 73 no room; 74 input or output
+    failed; 75 busy; 77 not root.
+    """
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(Layout(), options))
     except EngineError as error:
-        sys.stderr.write(f"muster: {error}" + "\n")
+        sys.stderr.write(f"muster: {error}\n")
         return error.exit_code
     except PermissionError as error:
-        sys.stderr.write(f"muster: {error}; run it as root" + "\n")
+        sys.stderr.write(f"muster: {error}; run it as root\n")
         return 77
+    except OSError as error:
+        sys.stderr.write(f"muster: {error}\n")
+        return 74
 
 
 def _say(line: str) -> None:
@@ -73,7 +78,7 @@ def _status(layout: Layout, options: argparse.Namespace) -> int:
 
 def _resume(layout: Layout, options: argparse.Namespace) -> int:
     who = {"user": os.environ.get("SUDO_USER", "root"), "host": socket.gethostname()}
-    with locked(layout, who):
+    with locked(layout, who, wait=10.0):
         outcomes = recover.recover(layout, who)
     for outcome in outcomes:
         _say(f"{outcome.name}: {outcome.result}: {outcome.reason}")

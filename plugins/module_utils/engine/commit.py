@@ -13,7 +13,7 @@ from typing import Any
 from . import systemd
 from .compare import RESTART
 from .errors import EngineError
-from .files import read_bytes, remove
+from .files import read_bytes
 from .gate import Watch, start_and_gate
 from .layout import Layout
 from .state import State
@@ -54,7 +54,6 @@ def commit(layout: Layout, state: State, watch: Watch, before: str | None) -> Ou
         "base": document.base,
         "agent_id": document.gate.agent_id,
     }
-    remove(layout.secrets_before(document.key))
     return Outcome(
         document.key, document.name, RELEASED, before, document.release, seconds={"gate": watch.seconds}
     )
@@ -97,7 +96,6 @@ def revert(
         if watch_back is None:
             continue
         outcome.after, outcome.seconds["revert"] = watch_back.manifest.release, watch_back.seconds
-        remove(layout.secrets_before(outcome.key))
         if watch_back.healthy:
             outcome.result = REVERTED
         else:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -13,9 +14,11 @@ from .files import read_bytes, read_link, sha256_file
 from .layout import Layout
 from .manifest import Manifest
 from .request import Wanted
+from .state import State, load
 from .systemd import Unit
 
 NOTHING, RELOAD, RESTART = "nothing", "reload", "restart"
+CREDENTIALS = "the key of all passwords"
 
 
 @dataclass
@@ -31,6 +34,7 @@ class Change:
     after: str
     reasons: list[str] = field(default_factory=list)
     action: str = NOTHING
+    running: bool = False
 
     def needs(self, reason: str, action: str = RESTART) -> None:
         self.reasons.append(reason)
@@ -49,7 +53,8 @@ class Change:
 def compare(layout: Layout, wanted: Mapping[str, Wanted]) -> list[Change]:
     """One Change for each workload wanted, also for those with nothing to do."""
     units = systemd.show([item.manifest.unit for item in wanted.values()])
-    return [_compare_one(layout, item, units[item.manifest.unit]) for item in wanted.values()]
+    state = load(layout)
+    return [_compare_one(layout, state, item, units[item.manifest.unit]) for item in wanted.values()]
 
 
 def current_release(layout: Layout, key: str) -> str | None:
@@ -57,12 +62,17 @@ def current_release(layout: Layout, key: str) -> str | None:
     return target.rsplit("/", 1)[-1] if target else None
 
 
-def _compare_one(layout: Layout, wanted: Wanted, unit: Unit) -> Change:
+def _compare_one(layout: Layout, state: State, wanted: Wanted, unit: Unit) -> Change:
     new = wanted.manifest
-    change = Change(new.key, new, current_release(layout, new.key), new.release)
+    linked, recorded = current_release(layout, new.key), state.release(new.key)
+    change = Change(new.key, new, linked or recorded, new.release, running=unit.running)
     if change.before is None:
         change.needs("new")
         return change
+    if linked is None:
+        change.needs("drift: the link to the current release")
+    if recorded is None:
+        change.needs("not recorded")
     if change.before != change.after:
         _compare_releases(layout, change)
     else:
@@ -92,6 +102,8 @@ def _compare_releases(layout: Layout, change: Change) -> None:
         change.needs(name, RELOAD if name in new.reload and name in old.files else RESTART)
     if old.runtime != new.runtime:
         change.needs("runtime")
+    if old.raw.get("credentials") != new.raw.get("credentials"):
+        change.needs(CREDENTIALS)
     if not change.reasons:
         # Only how the release is judged or checked differs (a deadline, say): record it, disturb nothing.
         change.needs("manifest", RELOAD if new.reload else RESTART)
@@ -101,6 +113,9 @@ def _compare_disk(layout: Layout, change: Change) -> None:
     """The same release: is what it installed still there, byte for byte?"""
     for name in manifest.altered(layout.release(change.key, change.after), change.manifest):
         change.needs(f"drift: {name} of the current release")
+    digest = change.manifest.digest(platform.machine())
+    if digest and not (layout.runtime(digest) / "program").is_file():
+        change.needs("drift: the runtime is gone")
     for install in change.manifest.installs:
         if sha256_file(layout.on_host(install.path)) != change.manifest.files[install.file]:
             change.needs(

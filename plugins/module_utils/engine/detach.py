@@ -16,12 +16,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from . import systemd
+from . import boot, systemd
 from .errors import EngineError
 from .files import make_directory, remove, write
 from .layout import Layout
 
 _POLL = 0.05
+_FORGOTTEN = 3600.0
 _REQUEST, _REPORT = "request.json", "report.json"
 
 
@@ -31,6 +32,7 @@ def run_detached(layout: Layout, request_text: str) -> dict[str, Any]:
     scratch = layout.run / name
     make_directory(layout.run, 0o700)
     _sweep(layout)
+    boot.ensure(layout)
     scratch.mkdir(mode=0o700)
     write(scratch / _REQUEST, request_text.encode(), 0o600)
     started = systemd.run(
@@ -40,6 +42,7 @@ def run_detached(layout: Layout, request_text: str) -> dict[str, Any]:
         f"--unit={name}",
         "--property=Description=muster: release of agents",
         "--property=KillMode=mixed",
+        f"--property=OnFailure={boot.UNIT}",
         "--",
         sys.executable,
         "-I",
@@ -56,7 +59,8 @@ def run_detached(layout: Layout, request_text: str) -> dict[str, Any]:
 def _sweep(layout: Layout) -> None:
     """Reports that nobody came back for, because the controller was gone."""
     for report in layout.run.glob(f"muster-release-*/{_REPORT}"):
-        remove(report.parent)
+        if time.time() - report.stat().st_mtime > _FORGOTTEN:
+            remove(report.parent)
 
 
 def _wait(scratch: Path, unit: str) -> dict[str, Any]:
@@ -70,7 +74,7 @@ def _wait(scratch: Path, unit: str) -> dict[str, Any]:
         if ended:
             remove(scratch)
             raise EngineError(
-                f"the release was interrupted; `muster resume` finishes it, `journalctl -u {unit}` says more"
+                f"the release was killed, and {boot.UNIT} brings back what ran before; `journalctl -u {unit}` says more"
             )
         looks += 1
         time.sleep(_POLL)

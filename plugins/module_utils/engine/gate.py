@@ -12,17 +12,22 @@ import concurrent.futures
 import http.client
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from . import systemd
 from .compare import RESTART
+from .errors import EngineError
 from .manifest import Gate, Manifest
 from .systemd import Unit
 
 _TICK = 0.2
+_STOP_TIMEOUT = 90.0  # what systemd gives an old process at most, unless its unit says less
 _PROBE_TIMEOUT = 2.0
+_LONGEST_BODY = 65536
+_LONGEST_QUOTE = 200
 
 
 @dataclass
@@ -57,7 +62,8 @@ def start_and_gate(watches: Iterable[Watch], parallel: int) -> None:
             while waiting and len(active) < max(1, parallel):
                 watch = waiting.pop(0)
                 _start(watch)
-                active.append(watch)
+                if watch.verdict is None:
+                    active.append(watch)
             units = systemd.show([watch.manifest.unit for watch in active])
             up = [watch for watch in active if units[watch.manifest.unit].pid]
             answers = dict(
@@ -87,7 +93,10 @@ def _start(watch: Watch) -> None:
     watch.started, watch.wall = time.monotonic(), time.time()
     if watch.action == RESTART:
         watch.old_invocation = before.invocation
-        systemd.restart(unit)
+        try:
+            systemd.restart(unit)
+        except EngineError as error:
+            watch.verdict = str(error)
     else:
         watch.pid, watch.restarts = before.pid, before.restarts
         systemd.run("systemctl", "reload", "--", unit)
@@ -95,11 +104,11 @@ def _start(watch: Watch) -> None:
 
 def judge(watch: Watch, unit: Unit, answer: str, now: float) -> None:
     """Take one look: `answer` is "" when the probe was content. Sets the verdict when there is one."""
-    begun = watch.started or now
-    watch.seconds = now - begun
+    if unit.invocation != watch.old_invocation and not watch.invocation:
+        # The clock is the new process's: the old one may have taken its time to stop.
+        watch.invocation, watch.started = unit.invocation, now
+    watch.seconds = now - (watch.started or now)
     watch.last_answer = answer
-    if unit.invocation != watch.old_invocation:
-        watch.invocation = watch.invocation or unit.invocation
     if watch.action == RESTART and unit.invocation == watch.old_invocation and unit.active != "failed":
         pass  # the restart is still queued, or the old process is still stopping
     elif unit.active == "failed" or unit.sub == "auto-restart" or unit.restarts > watch.restarts:
@@ -116,7 +125,8 @@ def judge(watch: Watch, unit: Unit, answer: str, now: float) -> None:
             return
     else:
         watch.healthy_since = None
-    if watch.seconds > watch.manifest.gate.deadline:
+    limit = watch.manifest.gate.deadline + (0 if watch.invocation else _STOP_TIMEOUT)
+    if watch.healthy_since is None and watch.seconds > limit:
         watch.verdict = f"not ready within {watch.manifest.gate.deadline:g} s: {answer or unit.active}"
 
 
@@ -130,13 +140,14 @@ def probe(gate: Gate) -> str:
         return ""
     status, body = _get(gate, gate.ready)
     if status != 200:
-        return f"{gate.ready} answered {body if status is None else f'{status} {body}'}".strip()
+        said = body if status is None else f"{status} {' '.join(body.split())[:_LONGEST_QUOTE]}"
+        return f"{gate.ready} answered {said}".strip()
     if gate.identity is None:
         return ""
     status, body = _get(gate, gate.identity)
     try:
         document = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     found = document.get("agent_id") if isinstance(document, dict) else None
     if found != gate.agent_id:
@@ -145,11 +156,20 @@ def probe(gate: Gate) -> str:
 
 
 def _get(gate: Gate, path: str) -> tuple[int | None, str]:
+    """(status, body); status is None where nothing answered within the time, whatever it dripped meanwhile."""
     connection = http.client.HTTPConnection(gate.host, gate.port, timeout=_PROBE_TIMEOUT)
     try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.status, answer.read(65536).decode("utf-8", "replace")
+        connection.connect()
+        # The socket's timeout is for each byte; this one is for all of them.
+        bound = threading.Timer(2 * _PROBE_TIMEOUT, connection.sock.shutdown, [socket.SHUT_RDWR])
+        bound.daemon = True
+        bound.start()
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read(_LONGEST_BODY).decode("utf-8", "replace")
+        finally:
+            bound.cancel()
     except (OSError, http.client.HTTPException) as error:
         return None, f"nothing ({getattr(error, 'strerror', None) or error or type(error).__name__})"
     finally:

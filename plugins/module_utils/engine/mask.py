@@ -17,7 +17,7 @@ def secret_values(secrets: Mapping[str, Mapping[str, str]]) -> list[str]:
     values = {
         value for variables in secrets.values() for value in variables.values() if len(value) >= SHORTEST
     }
-    values |= {json.dumps(value)[1:-1] for value in values}
+    values |= {json.dumps(value, ensure_ascii=escaped)[1:-1] for value in values for escaped in (True, False)}
     return sorted(values, key=len, reverse=True)
 
 

@@ -14,6 +14,7 @@ from .gate import Watch
 from .layout import Layout
 from .manifest import Manifest
 from .state import load, record, save
+from .switch import forget_secrets
 
 
 def recover(layout: Layout, who: Mapping[str, str]) -> list[Outcome]:
@@ -30,6 +31,7 @@ def recover(layout: Layout, who: Mapping[str, str]) -> list[Outcome]:
     outcomes = revert(layout, state, failed, before, parallel=8)
     state.transaction = None
     save(layout, state)
+    forget_secrets(layout, before)
     for outcome in outcomes:
         record(layout, {"who": dict(who), "recovery": True, **outcome.as_dict()})
     return outcomes

@@ -34,7 +34,8 @@ class Wanted:
 class Request:
     """What to do (`phase`), for which agents.
 
-    `names` are the selected agents by fleet key; `fleet` is all of them, and `ids` all their ids.
+    `names` are the selected agents by fleet key; `fleet` is all of them, and `ids` all their ids. `retire` names what
+    to retire, `force` what to restart although nothing differs, `forbid` reasons for which a change is refused.
     """
 
     phase: str
@@ -47,6 +48,9 @@ class Request:
     check_mode: bool
     purge: bool
     assume_gone: bool
+    retire: tuple[str, ...]
+    force: frozenset[str]
+    forbid: Mapping[str, str]
     parallel: int
 
     @property
@@ -90,5 +94,8 @@ def _request(raw: Mapping[str, Any]) -> Request:
         check_mode=bool(raw.get("check_mode")),
         purge=bool(raw.get("purge")),
         assume_gone=bool(raw.get("assume_gone")),
+        retire=tuple(raw.get("retire", ())),
+        force=frozenset(raw.get("force", ())),
+        forbid=dict(raw.get("forbid", {})),
         parallel=int(raw.get("parallel", 8)),
     )

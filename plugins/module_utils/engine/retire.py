@@ -10,7 +10,7 @@ from typing import Any
 from . import envfile, manifest, presence, systemd
 from .errors import EngineError
 from .files import read_bytes, remove
-from .layout import KINDS, Layout
+from .layout import KINDS, Layout, workload_key
 from .lock import locked
 from .mask import masked, secret_values
 from .prune import prune
@@ -47,7 +47,7 @@ def retire(layout: Layout, request: Request) -> dict[str, Any]:
     with locked(layout, request.who, wait=10.0):
         recover(layout, request.who)
         state = load(layout)
-        names = moved_away(state, request)
+        names = [name for name in moved_away(state, request) if name in request.retire]
         for name in names:
             # An id that another host takes over keeps its status; one that leaves the fleet takes its leave.
             leaves = state.workloads[_AGENTS + name].get("agent_id") not in request.ids
@@ -57,7 +57,12 @@ def retire(layout: Layout, request: Request) -> dict[str, Any]:
 
 
 def remove_agents(layout: Layout, request: Request) -> dict[str, Any]:
-    """Remove the named agents: service, unit, secrets, releases and retained status; data too with `purge`."""
+    """Remove the named agents: service, unit, secrets, releases and retained status; data too with `purge`.
+
+    Raises EngineError where a name is none, before anything is removed: names become paths.
+    """
+    for name in request.names:
+        workload_key("agent", name)
     if request.check_mode:
         state = load(layout)
         return {"removed": [_entry(state, key) for key in _named(state, request)], "purged": []}
@@ -77,7 +82,8 @@ def _named(state: State, request: Request) -> list[str]:
     return [
         key
         for key, entry in sorted(state.workloads.items())
-        if key.startswith(_AGENTS) and {entry.get("base"), key[len(_AGENTS) :]} & set(request.names)
+        if key.startswith(_AGENTS)
+        and {entry.get("base"), entry.get("agent_id"), key[len(_AGENTS) :]} & set(request.names)
     ]
 
 
@@ -96,8 +102,10 @@ def _remove_one(
         remove(layout.secrets_file(key))
         warning = "its release was damaged; the retained status on the broker was not cleared"
     else:
-        take_down(layout, key, document)
+        # Secrets go last, so that a removal that was interrupted can still take leave of the broker.
+        systemd.run("systemctl", "stop", "--", document.unit)
         warning = presence.clear(document, secrets) if clear else ""
+        take_down(layout, key, document)
     remove(layout.workload(key))
     state.workloads.pop(key, None)
     save(layout, state)

@@ -15,6 +15,7 @@ from .files import make_directory, write
 from .layout import Layout
 
 FORMAT = 1
+_REMEDY = "Move it away and deploy again: what runs is recorded anew"
 
 
 @dataclass
@@ -43,9 +44,11 @@ def load(layout: Layout) -> State:
     except FileNotFoundError:
         return State()
     except (ValueError, OSError) as error:
-        raise EngineError(f"{layout.state}: cannot be read ({error}); nothing was changed") from None
+        raise EngineError(
+            f"{layout.state}: cannot be read ({error}); nothing was changed. {_REMEDY}"
+        ) from None
     if not isinstance(document, dict) or not isinstance(document.get("workloads"), dict):
-        raise EngineError(f"{layout.state}: not a state file; nothing was changed")
+        raise EngineError(f"{layout.state}: not a state file; nothing was changed. {_REMEDY}")
     if document.get("format") != FORMAT:
         raise EngineError(
             f"{layout.state}: written in format {document.get('format')}, this engine knows {FORMAT}; "

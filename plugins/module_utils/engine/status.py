@@ -8,12 +8,14 @@ import concurrent.futures
 import time
 from typing import Any
 
-from . import manifest, systemd
+from . import envfile, manifest, systemd
 from .compare import current_release
 from .errors import EngineError
+from .files import read_bytes
 from .gate import probe
 from .layout import Layout
 from .manifest import Manifest
+from .mask import masked, secret_values
 from .state import load
 
 
@@ -42,7 +44,9 @@ def status(layout: Layout) -> list[dict[str, Any]]:
                 "uptime_seconds": round(time.monotonic() - unit.active_since) if unit.running else 0,
                 "restarts": unit.restarts,
                 "port": document.gate.port if document else None,
-                "detail": "" if ready else damage or answer or f"unit is {unit.active} ({unit.sub})",
+                "detail": ""
+                if ready
+                else _masked(layout, key, damage or answer or f"unit is {unit.active} ({unit.sub})"),
             }
         )
     return entries
@@ -53,3 +57,9 @@ def _read(layout: Layout, key: str) -> tuple[str, Manifest | None, str]:
         return key, manifest.read(layout, key, current_release(layout, key) or ""), ""
     except EngineError as error:
         return key, None, str(error)
+
+
+def _masked(layout: Layout, key: str, text: str) -> str:
+    """What an agent answers may hold anything, also its own secrets."""
+    secrets = envfile.parse((read_bytes(layout.secrets_file(key)) or b"").decode("utf-8", "replace"))
+    return masked(text, secret_values({key: secrets}))

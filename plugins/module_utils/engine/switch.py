@@ -16,11 +16,8 @@ from .manifest import Manifest
 
 def switch(layout: Layout, key: str, release: str, secrets_text: str | None) -> Manifest:
     """Point `current` at the release and install its files and secrets. Safe to repeat."""
-    new = manifest.read(layout, key, release)
+    new = whole(layout, key, release)
     directory = layout.release(key, release)
-    damaged = manifest.altered(directory, new)
-    if damaged:
-        raise EngineError(f"{directory}: {', '.join(damaged)} altered since it was staged")
     for path in stale_installs(layout, key, new):
         remove(layout.on_host(path))
     install_secrets(layout, key, secrets_text)
@@ -30,6 +27,16 @@ def switch(layout: Layout, key: str, release: str, secrets_text: str | None) -> 
         make_directory(target.parent)
         write(target, (directory / install.file).read_bytes(), install.mode, install.group)
     return new
+
+
+def whole(layout: Layout, key: str, release: str) -> Manifest:
+    """The manifest of a release that is on disk byte for byte. Raises EngineError where it is not."""
+    document = manifest.read(layout, key, release)
+    directory = layout.release(key, release)
+    damaged = manifest.altered(directory, document)
+    if damaged:
+        raise EngineError(f"{directory}: {', '.join(damaged)} altered since it was staged")
+    return document
 
 
 def stale_installs(layout: Layout, key: str, new: Manifest) -> set[str]:
@@ -62,6 +69,12 @@ def keep_secrets(layout: Layout, key: str) -> bool:
         return False
     write(layout.secrets_before(key), data, 0o600)
     return True
+
+
+def forget_secrets(layout: Layout, keys: Iterable[str]) -> None:
+    """Only once state.json says that the transaction is over: until then a recovery needs them."""
+    for key in keys:
+        remove(layout.secrets_before(key))
 
 
 def take_down(layout: Layout, key: str, document: Manifest) -> None:

@@ -43,7 +43,8 @@ class Unit:
 
     @property
     def enabled(self) -> bool:
-        return self.file_state == "enabled"
+        # A unit without [Install] is static: there is nothing to enable.
+        return self.file_state in ("enabled", "static")
 
     @property
     def ending(self) -> str:
@@ -161,9 +162,7 @@ def verify(unit_file: str) -> str | None:
     if done.returncode == 0:
         return None
     name = os.path.basename(unit_file)
-    complaints = [
-        line for line in done.stderr.splitlines() if name in line and "Unknown key name" not in line
-    ]
+    complaints = [line for line in done.stderr.splitlines() if name in line and "Unknown key" not in line]
     return "; ".join(complaints) if complaints else None
 
 
