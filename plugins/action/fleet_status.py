@@ -25,6 +25,7 @@ class ActionModule(ActionBase):
             {
                 "found": {"type": "dict", "required": True},
                 "hosts": {"type": "list", "elements": "str", "required": True},
+                "fleet": {"type": "list", "elements": "str", "default": []},
                 "names": {"type": "list", "elements": "str", "default": []},
                 "format": {"type": "str", "default": "table", "choices": ["table", "json"]},
             }
@@ -38,17 +39,18 @@ class ActionModule(ActionBase):
             if not names or {agent["name"], agent["base"], agent["agent_id"]} & names
         ]
         silent = {host: _why(answer) for host, answer in answers.items() if "agents" not in answer}
+        seen = {agent[key] for agent in agents for key in ("name", "base", "agent_id")}
+        absent = sorted((names or set(options["fleet"])) - seen)
         if options["format"] == "json":
-            Display().display(json.dumps({"agents": agents, "silent": silent}, default=str))
+            Display().display(json.dumps({"agents": agents, "silent": silent, "absent": absent}, default=str))
         else:
-            Display().display(status_table(agents, silent))
-        unready = sorted(f"{agent['name']} on {agent['host']}" for agent in agents if not agent["ready"])
-        result.update(changed=False, agents=agents, silent=silent)
-        if unready or silent:
-            parts = [f"not ready: {', '.join(unready)}"] * bool(unready) + [
-                f"no answer from: {', '.join(sorted(silent))}"
-            ] * bool(silent)
-            result.update(failed=True, msg="; ".join(parts))
+            Display().display(status_table(agents, silent, absent))
+        unready = [f"{agent['name']} on {agent['host']}" for agent in agents if not agent["ready"]]
+        parts = (("not ready", unready), ("on no host", absent), ("no answer from", sorted(silent)))
+        problems = [f"{what}: {', '.join(sorted(who))}" for what, who in parts if who]
+        result.update(changed=False, silent=silent, absent=absent)
+        # The table has told all; a failure need not tell it again.
+        result.update({"failed": True, "msg": "; ".join(problems)} if problems else {"agents": agents})
         return result
 
 

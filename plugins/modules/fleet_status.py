@@ -11,7 +11,7 @@ short_description: Print what runs where, once for all hosts of the play
 version_added: 0.1.0
 description:
   - Takes what M(muster.agents.agent_info) found on each host and prints a table or one line of JSON.
-  - Fails, after printing, where an agent is not ready or a host gave no answer.
+  - Fails, after printing, where an agent is not ready or missing or a host gave no answer.
 options:
   found:
     description: The result of M(muster.agents.agent_info), by host.
@@ -22,6 +22,11 @@ options:
     type: list
     elements: str
     required: true
+  fleet:
+    description: The agents that should run, by their key in the fleet.
+    type: list
+    elements: str
+    default: []
   names:
     description: Show only these agents, by fleet key, instance name or id.
     type: list
@@ -60,6 +65,10 @@ EXAMPLES = r"""
 RETURN = r"""
 agents:
   description: All agents that were found.
+  returned: success
+  type: list
+absent:
+  description: Agents that should run, or were asked for, and were found on no host.
   returned: always
   type: list
 silent:

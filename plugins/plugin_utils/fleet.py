@@ -121,6 +121,14 @@ def _entry(name: str, raw: dict[str, Any], where: str, problems: list[Problem]) 
         ):
             problems.append(Problem(f"{where}.{key}", f"must be a number of seconds from {least} to 3600"))
             times[key] = default
+    if times["min_healthy_time"] >= times["deadline"]:
+        message = f"must be less than the deadline of {times['deadline']:g} s, or no release could ever pass"
+        problems.append(Problem(f"{where}.min_healthy_time", message))
+    for key, value in (raw.get("environment") or {}).items():
+        if value is None or isinstance(value, (Mapping, list)):
+            problems.append(
+                Problem(f"{where}.environment.{key}", "must be a text or a number; quote it to be sure")
+            )
     return Entry(
         name=name,
         config=str(raw.get("config") or f"{name}.toml"),

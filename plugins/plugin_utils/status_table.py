@@ -23,8 +23,12 @@ def duration(seconds: float) -> str:
     return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
 
 
-def status_table(agents: Sequence[Mapping[str, Any]], silent: Mapping[str, str]) -> str:
-    """A header, a line for each agent, then what is wrong, in words. `silent`: host → why it gave no answer."""
+def status_table(
+    agents: Sequence[Mapping[str, Any]], silent: Mapping[str, str], absent: Sequence[str] = ()
+) -> str:
+    """A header, a line for each agent, then what is wrong, in words. `silent`: host → why it gave no answer;
+    `absent`: agents that should run and were found nowhere.
+    """
     rows = [_row(agent) for agent in sorted(agents, key=lambda agent: (agent["name"], agent["host"]))]
     rows += [("?", host, *["-"] * (len(_COLUMNS) - 2)) for host in sorted(silent)]
     widths = [max(len(row[index]) for row in [_COLUMNS, *rows]) for index in range(len(_COLUMNS))]
@@ -33,6 +37,7 @@ def status_table(agents: Sequence[Mapping[str, Any]], silent: Mapping[str, str])
     ]
     notes = [f"{agent['name']} on {agent['host']}: {agent['detail']}" for agent in agents if agent["detail"]]
     notes += [f"{host}: {reason}" for host, reason in sorted(silent.items())]
+    notes += [f"{name}: on none of the hosts that answered" for name in absent]
     if not rows:
         notes.append("no agent runs on these hosts")
     return "\n".join([*lines, *(["", *notes] if notes else [])])

@@ -66,7 +66,7 @@ def _sweep(layout: Layout) -> None:
 def _wait(scratch: Path, unit: str) -> dict[str, Any]:
     looks = 0
     while True:
-        ended = looks % 20 == 19 and not systemd.show([unit])[unit].load.startswith("loaded")
+        ended = looks % 20 == 19 and systemd.show([unit])[unit].active in ("inactive", "failed")
         if (scratch / _REPORT).exists():
             report: dict[str, Any] = json.loads((scratch / _REPORT).read_text("utf-8"))
             remove(scratch)
