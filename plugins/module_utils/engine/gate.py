@@ -40,6 +40,7 @@ class Watch:
     invocation: str = ""  # and of the one that is watched
     started: float | None = None
     wall: float = 0.0
+    stopping: float = 0.0  # seconds that the old process took to stop
     pid: int = 0
     restarts: int = 0  # systemd's count when the watch began; a fresh start begins at 0
     healthy_since: float | None = None
@@ -104,13 +105,14 @@ def _start(watch: Watch) -> None:
 
 def judge(watch: Watch, unit: Unit, answer: str, now: float) -> None:
     """Take one look: `answer` is "" when the probe was content. Sets the verdict when there is one."""
-    if unit.invocation != watch.old_invocation and not watch.invocation:
-        # The clock is the new process's: the old one may have taken its time to stop.
-        watch.invocation, watch.started = unit.invocation, now
-    watch.seconds = now - (watch.started or now)
+    started = watch.started or now
+    watch.seconds = now - started
     watch.last_answer = answer
+    if unit.invocation != watch.old_invocation:
+        watch.invocation = watch.invocation or unit.invocation
     if watch.action == RESTART and unit.invocation == watch.old_invocation and unit.active != "failed":
-        pass  # the restart is still queued, or the old process is still stopping
+        # The restart is still queued, or the old process still stopping: that is not the new release's time.
+        watch.stopping = now - started
     elif unit.active == "failed" or unit.sub == "auto-restart" or unit.restarts > watch.restarts:
         watch.verdict = f"{unit.ending} after {watch.seconds:.1f} s"
         return
@@ -125,8 +127,8 @@ def judge(watch: Watch, unit: Unit, answer: str, now: float) -> None:
             return
     else:
         watch.healthy_since = None
-    limit = watch.manifest.gate.deadline + (0 if watch.invocation else _STOP_TIMEOUT)
-    if watch.healthy_since is None and watch.seconds > limit:
+    deadline = watch.manifest.gate.deadline + min(watch.stopping, _STOP_TIMEOUT)
+    if watch.healthy_since is None and watch.seconds > deadline:
         watch.verdict = f"not ready within {watch.manifest.gate.deadline:g} s: {answer or unit.active}"
 
 

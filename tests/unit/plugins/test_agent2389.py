@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from ansible_collections.muster.agents.plugins.plugin_utils.problems import InputError
 from ansible_collections.muster.agents.plugins.plugin_utils.readers import agent2389
 from ansible_collections.muster.agents.plugins.plugin_utils.spec import Mqtt, Spec
-from tests.unit.plugins.builders import REPOSITORY
+from tests.unit.plugins.builders import REPOSITORY, with_collection
 
 URL = "mqtt://broker.example:1883"
 PLACEHOLDERS = {"MQTT_BROKER_URL": URL, "AGENT_PORT": "20001"}
@@ -70,6 +71,30 @@ def test_the_examples_of_this_repository_load(path: Path) -> None:
     spec = agent2389.read(path, str(path), {}, PLACEHOLDERS, frozenset())
     assert spec.mqtt.url == URL
     assert spec.agent_id == agent2389.read_id(path, str(path))
+
+
+LOCATE = """
+import sys
+from pathlib import Path
+from ansible_collections.muster.agents.plugins.plugin_utils import toml_source
+for path in sys.argv[1:]:
+    toml_source.locate(Path(path).read_text("utf-8"))
+"""
+PYTHONS = [
+    "/usr/bin/python3",
+    *sorted(map(str, Path("~/.pyenv/versions").expanduser().glob("3.1[1-9].*/bin/python"))),
+]
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_examples_load_with_every_python_that_a_controller_may_have(python: str) -> None:
+    """Debian 12's own 3.11.2 has another idea of some regular expressions than 3.11.5 and newer."""
+    version = [python, "-c", "import sys; print(sys.version_info >= (3, 11))"]
+    if not Path(python).exists() or subprocess.check_output(version, text=True) != "True\n":
+        pytest.skip("not a Python for controllers")
+    command = [python, "-c", LOCATE, *map(str, EXAMPLES)]
+    done = subprocess.run(command, env=with_collection(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_published_example_loads() -> None:

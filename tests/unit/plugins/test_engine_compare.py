@@ -21,6 +21,7 @@ from ansible_collections.muster.agents.plugins.module_utils.engine.compare impor
 from ansible_collections.muster.agents.plugins.module_utils.engine.layout import Layout
 from ansible_collections.muster.agents.plugins.module_utils.engine.request import Wanted
 from ansible_collections.muster.agents.plugins.module_utils.engine.stage import stage_release
+from ansible_collections.muster.agents.plugins.module_utils.engine.state import State, load, save
 from ansible_collections.muster.agents.plugins.module_utils.engine.switch import switch
 from ansible_collections.muster.agents.plugins.module_utils.engine.systemd import Unit
 from tests.unit.plugins.builders import KEY, RUNNING, TEXTS, UNIT_PATH, wanted
@@ -37,10 +38,15 @@ def layout(tmp_path: Path) -> Layout:
 def deploy(layout: Layout, item: Wanted) -> None:
     stage_release(layout, item)
     switch(layout, KEY, item.manifest.release, item.secrets_text)
+    save(layout, State({KEY: {"release": item.manifest.release}}))
+    digest = item.manifest.digest("any")
+    if digest:
+        layout.runtime(digest).mkdir(parents=True, exist_ok=True)
+        (layout.runtime(digest) / "program").touch()
 
 
 def change(layout: Layout, item: Wanted, unit: Unit = RUNNING) -> Change:
-    return compare._compare_one(layout, item, unit)
+    return compare._compare_one(layout, load(layout), item, unit)
 
 
 def seen(layout: Layout, item: Wanted, unit: Unit = RUNNING) -> tuple[str, list[str]]:
@@ -61,6 +67,36 @@ def test_what_is_as_wanted_needs_nothing(layout: Layout) -> None:
     item = wanted(secrets=SECRETS, runtime=RUNTIME)
     deploy(layout, item)
     assert seen(layout, item) == (NOTHING, [])
+
+
+def test_an_agent_that_the_state_lost_is_recorded_again(layout: Layout) -> None:
+    item = wanted()
+    deploy(layout, item)
+    layout.state.unlink()
+    assert seen(layout, item) == (RESTART, ["not recorded"])
+
+
+def test_a_lost_link_is_put_back_and_the_agent_is_not_new(layout: Layout) -> None:
+    item = wanted()
+    deploy(layout, item)
+    layout.current(KEY).unlink()
+    found = change(layout, item)
+    assert (found.before, found.reasons) == (
+        item.manifest.release,
+        ["drift: the link to the current release"],
+    )
+
+
+def test_a_runtime_that_is_gone_is_noticed(layout: Layout) -> None:
+    item = wanted(runtime=RUNTIME)
+    deploy(layout, item)
+    (layout.runtime("a" * 64) / "program").unlink()
+    assert seen(layout, item) == (RESTART, ["drift: the runtime is gone"])
+
+
+def test_a_new_key_of_the_broker_is_told_from_new_users(layout: Layout) -> None:
+    deploy(layout, wanted(credentials="11111111"))
+    assert compare.CREDENTIALS in seen(layout, wanted(credentials="22222222"))[1]
 
 
 @pytest.mark.parametrize(

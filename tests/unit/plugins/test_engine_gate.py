@@ -88,10 +88,18 @@ def test_restarts_of_the_old_process_are_no_crash_of_the_new_one() -> None:
     assert after(looks).healthy
 
 
-def test_a_stop_that_takes_for_ever_ends_at_the_deadline() -> None:
+def test_a_stop_that_takes_for_ever_ends_too() -> None:
     stopping = replace(BEFORE, active="deactivating", sub="stop-sigterm")
-    one = after([(5.0, stopping, "no answer yet"), (10.1, stopping, "no answer yet")])
+    one = after([(5.0, stopping, "no answer yet"), (100.1, stopping, "no answer yet")])
     assert one.verdict == "not ready within 10 s: no answer yet"
+
+
+def test_the_old_process_may_take_its_time_to_stop() -> None:
+    stopping = replace(BEFORE, active="deactivating", sub="stop-sigterm")
+    slow = [(9.0, stopping, "no answer yet"), (18.0, RUNNING, "/ready answered 503"), (18.5, RUNNING, "")]
+    assert after(slow).verdict is None
+    assert after([*slow, (21.6, RUNNING, "")]).verdict == ""
+    assert "not ready" in (after([*slow[:2], (19.1, RUNNING, "/ready answered 503")]).verdict or "")
 
 
 # --- crashes end the wait at once ---------------------------------------------------------------------------

@@ -19,7 +19,11 @@ from ansible_collections.muster.agents.plugins.module_utils.engine.gate import W
 from ansible_collections.muster.agents.plugins.module_utils.engine.layout import Layout
 from ansible_collections.muster.agents.plugins.module_utils.engine.stage import stage_release, stage_runtimes
 from ansible_collections.muster.agents.plugins.module_utils.engine.state import State
-from ansible_collections.muster.agents.plugins.module_utils.engine.switch import keep_secrets, switch
+from ansible_collections.muster.agents.plugins.module_utils.engine.switch import (
+    forget_secrets,
+    keep_secrets,
+    switch,
+)
 from tests.unit.plugins.builders import KEY, TEXTS, few, sha256, wanted
 
 
@@ -70,12 +74,14 @@ def test_the_list_of_proven_releases_does_not_grow_for_ever(layout: Layout) -> N
     assert state.proven(KEY)[-1] == state.release(KEY) == document.release
 
 
-def test_yesterdays_secrets_are_gone_after_a_commit(layout: Layout) -> None:
+def test_yesterdays_secrets_stay_until_the_transaction_is_over(layout: Layout) -> None:
     item = wanted(secrets={"A": "canary"})
     stage_release(layout, item)
     switch(layout, KEY, item.manifest.release, item.secrets_text)
     keep_secrets(layout, KEY)
     commit(layout, State(), Watch(item.manifest, RESTART, verdict=""), None)
+    assert names(layout.secrets) == {"writer.env", ".writer.env.before"}
+    forget_secrets(layout, [KEY])
     assert names(layout.secrets) == {"writer.env"}
 
 
