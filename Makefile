@@ -3,12 +3,14 @@
 PYTHON ?= python3
 # The reference agent's own libraries too: mypy and the unit tests import them.
 TEST_REQUIREMENTS := requirements-dev.txt src/requirements.txt
+STAGES := lint types ansible-lint sanity unit agent package molecule
 
 .DEFAULT_GOAL := help
-.PHONY: help setup runtime demo demo-down test lint types ansible-lint sanity unit agent package molecule clean
+.PHONY: help setup runtime demo demo-down test $(STAGES) clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@echo "  make STAGE          Run one stage of the tests: $(STAGES)"
 
 setup: ## Make or refresh .venv for the demo
 	@$(PYTHON) -m dev.venv requirements.txt
@@ -26,7 +28,7 @@ test: ## Run all tests, stop at the first stage that fails
 	@$(PYTHON) -m dev.venv $(TEST_REQUIREMENTS)
 	@.venv/bin/python -m dev.stages
 
-lint types ansible-lint sanity unit agent package molecule: ## Run one stage of the tests
+$(STAGES):
 	@$(PYTHON) -m dev.venv $(TEST_REQUIREMENTS)
 	@.venv/bin/python -m dev.stages $@
 

@@ -26,7 +26,7 @@ GO_ON = """\
 Go on with:
   .venv/bin/python -m demo ask "Your own question"
   .venv/bin/ansible-playbook deploy.yml -e agent=researcher
-  docker exec -it {container} bash
+  docker exec muster-demo-agent-1 muster status
   make demo-down
 """
 
@@ -50,7 +50,7 @@ def up() -> None:
     print()
     _show(task, answers[0])
     print()
-    print(GO_ON.format(container=DEMO.container(DEMO.hosts()[-1])), end="")
+    print(GO_ON, end="")
 
 
 def down(keep_image: bool) -> None:
@@ -85,16 +85,20 @@ def ask_once(agent: str, question: str) -> None:
 
 
 def _announce() -> None:
+    """Say what will be installed and started before any of it happens."""
+    engine_answers = engine.answers()
     names = sorted({*packages.missing("ssh"), *engine.needed_packages()})
     if names:
-        print(f"apt-get installs on this machine: {', '.join(names)}")
-    if not engine.answers():
-        print("Starts a Docker engine of its own (data in .engine/), which `make demo-down` stops.")
-    if not engine.answers() or not image.present("bookworm"):
-        print(
-            f"Builds the image {image.tag('bookworm')}; where no image registry answers, apt-get installs mmdebstrap."
-        )
-    print("All else stays in this folder, and `make demo-down` removes it.")
+        print(f"Installs with apt-get: {', '.join(names)}")
+    if not engine_answers:
+        print("Starts Docker: Debian's service, else an engine of its own with its data in .engine/")
+    if not engine_answers or not image.present("bookworm"):
+        print(f"Builds the image {image.tag('bookworm')}")
+        if packages.can_install() and packages.missing("mmdebstrap"):
+            print(
+                "  (where no image registry answers: installs mmdebstrap with apt-get, and builds it with that)"
+            )
+    print("Keeps all else in this folder; `make demo-down` removes it")
 
 
 def _ssh_client() -> str:

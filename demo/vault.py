@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dev.hosts import DEMO
-from dev.shell import attempt, run
+from dev.shell import Failure, attempt, run
 
 FILE = DEMO.inventory / "group_vars" / "all" / "vault.yml"
 
@@ -55,7 +55,10 @@ def read() -> dict[str, Any]:
 
 def mqtt_password(user: str) -> str:
     """The broker's password of a client that ``mosquitto_clients`` names."""
-    return derived_password(str(read()["fleet_credentials_key"]), user)
+    present = read()
+    if not present:
+        raise Failure("There is no demo on this machine yet: make demo")
+    return derived_password(str(present["fleet_credentials_key"]), user)
 
 
 def derived_password(key: str, user: str) -> str:

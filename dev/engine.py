@@ -12,17 +12,20 @@ import time
 from pathlib import Path
 
 from dev import ROOT, packages
-from dev.shell import Failure, attempt
+from dev.shell import Failure, Result, attempt
 
 STATE = ROOT / ".engine"
 PIDFILE = STATE / "dockerd.pid"
 LOG = STATE / "dockerd.log"
-NO_ENGINE = "No Docker engine answers. Please install and start Docker, then run this again."
 
 
 def answers() -> bool:
     """True when a Docker engine answers this user."""
-    return attempt(["docker", "version"], timeout=20).code == 0
+    return _ask().code == 0
+
+
+def _ask() -> Result:
+    return attempt(["docker", "version"], timeout=20)
 
 
 def needed_packages() -> list[str]:
@@ -38,7 +41,9 @@ def start() -> str:
     if answers():
         return "started by this clone" if our_pid() else "already running"
     if not packages.can_install():
-        raise Failure(NO_ENGINE)
+        raise Failure(
+            f"Docker does not answer this user ({_ask().reason}). Install or start it, then run this again."
+        )
     packages.install(needed_packages())
     # On a machine with systemd Debian's package has just started its own service.
     if answers():

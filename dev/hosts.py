@@ -10,6 +10,7 @@ Bridge addresses of containers cannot be reached from macOS; published ports can
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -117,27 +118,20 @@ def _host(name: str, variables: dict[str, Any]) -> Host:
 def up(lab: Lab) -> str:
     """Bring every host of the lab up, reachable by SSH; return one line that says how many were made.
 
-    Hosts that run are left as they are, stopped ones are started: a half-made lab is completed.
+    Hosts that run are left as they are, stopped ones are started: a half-made lab is completed. A host that was made
+    with other ports or from an older image is made anew.
     """
     hosts = lab.hosts()
     _make_key(lab)
     if attempt(["docker", "network", "inspect", lab.name]).code != 0:
         run(["docker", "network", "create", lab.name], "docker network create")
     states = _states(lab)
-    for host in hosts:
-        state = states.get(lab.container(host))
-        if state is None:
-            _create(lab, host)
-        elif state != "running":
-            run(["docker", "start", lab.container(host)], f"start of host {host.name}")
+    made = [host.name for host in hosts if _ensure(lab, host, states)]
     with ThreadPoolExecutor() as pool:
         keys = list(pool.map(lambda host: _admit(lab, host), hosts))
     lines = [f"[127.0.0.1]:{host.ssh_port} {key}\n" for host, key in zip(hosts, keys)]
     lab.known_hosts.write_text("".join(lines))
-    made = [host.name for host in hosts if lab.container(host) not in states]
-    return (
-        f"{len(hosts)} running, {len(made)} of them new" if made else f"{len(hosts)} running, nothing to do"
-    )
+    return f"{len(hosts)} running, " + (f"{len(made)} of them new" if made else "nothing to do")
 
 
 def down(lab: Lab) -> None:
@@ -149,21 +143,16 @@ def down(lab: Lab) -> None:
         run(["docker", "network", "rm", lab.name], "docker network rm")
 
 
-def _states(lab: Lab) -> dict[str, str]:
-    """Container name -> its Docker state, for all containers of the lab."""
-    listing = run(
-        [
-            "docker",
-            "ps",
-            "--all",
-            "--filter",
-            f"label=muster.lab={lab.name}",
-            "--format",
-            "{{.Names}} {{.State}}",
-        ],
-        "docker ps",
-    )
-    return dict(line.split() for line in listing.splitlines())
+def _states(lab: Lab) -> dict[str, tuple[str, str]]:
+    """Container name -> (its Docker state, the digest of the command that made it), for all of the lab."""
+    columns = '{{.Names}} {{.State}} {{.Label "muster.made-by"}}'
+    lab_only = f"label=muster.lab={lab.name}"
+    listing = run(["docker", "ps", "--all", "--filter", lab_only, "--format", columns], "docker ps")
+    states = {}
+    for line in listing.splitlines():
+        container, state, *made_by = line.split()
+        states[container] = (state, "".join(made_by))
+    return states
 
 
 def _make_key(lab: Lab) -> None:
@@ -173,19 +162,44 @@ def _make_key(lab: Lab) -> None:
         run(command, "ssh-keygen")
 
 
-def _create(lab: Lab, host: Host) -> None:
-    ports = {host.ssh_port: 22, **host.published}
-    publish = [
-        word for outside, inside in ports.items() for word in ("--publish", f"127.0.0.1:{outside}:{inside}")
-    ]
-    command = ["docker", "run", "--detach", "--name", lab.container(host), "--hostname", host.name]
-    command += ["--network", lab.name, "--network-alias", host.name, "--label", f"muster.lab={lab.name}"]
+def _ensure(lab: Lab, host: Host, states: dict[str, tuple[str, str]]) -> bool:
+    """Make or start one host where needed; True when it is a new one."""
+    container = lab.container(host)
+    command = run_command(lab, host)
+    state, made_by = states.get(container, ("", ""))
+    if made_by == digest(command):
+        if state != "running":
+            run(["docker", "start", container], f"start of {container}")
+        return False
+    if state:
+        run(["docker", "rm", "--force", "--volumes", container], f"removal of {container}")
     try:
-        run([*command, *publish, *RUN_FLAGS, image.tag(host.suite)], f"host {host.name}")
+        run(
+            ["docker", "run", "--detach", "--label", f"muster.made-by={digest(command)}", *command], container
+        )
     except Failure:
         # Docker leaves a container behind that never started, for example when a port is taken.
-        attempt(["docker", "rm", "--force", lab.container(host)])
+        attempt(["docker", "rm", "--force", container])
         raise
+    return True
+
+
+def run_command(lab: Lab, host: Host) -> list[str]:
+    """What makes one host: the arguments of ``docker run``."""
+    ports = {host.ssh_port: 22, **host.published}
+    return [
+        *("--name", lab.container(host), "--hostname", host.name),
+        *("--network", lab.name, "--network-alias", host.name),
+        *("--label", f"muster.lab={lab.name}"),
+        *(word for outer, inner in ports.items() for word in ("--publish", f"127.0.0.1:{outer}:{inner}")),
+        *RUN_FLAGS,
+        image.tag(host.suite),
+    ]
+
+
+def digest(command: list[str]) -> str:
+    """What tells a host made by this command, on the image as it is built today, from any other."""
+    return hashlib.sha256("\0".join([*command, image.recipe()]).encode()).hexdigest()[:16]
 
 
 def _admit(lab: Lab, host: Host) -> str:

@@ -26,12 +26,13 @@ INCLUDED = (
     "openssh-server",
 )
 
-# SSH host keys belong to one host each: ``BOOT`` makes them at a host's first start.
+# SSH host keys and the machine's id belong to one host each: they are made at its first start.
 SETUP = """\
 useradd --create-home --shell /bin/bash admin
 echo 'admin ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/admin
 chmod 0440 /etc/sudoers.d/admin
 rm -f /etc/ssh/ssh_host_*
+truncate --size 0 /etc/machine-id
 """
 
 # make-rshared: without it LoadCredential= silently gives a service no file.
@@ -62,12 +63,22 @@ def present(suite: str) -> bool:
 
 
 def ensure(suite: str) -> str:
-    """Build the image where it is missing; return one line that says how it came about."""
+    """Build the image where it is missing or outdated; return one line that says how it came about."""
     if present(suite):
         return "present"
+    how = _build(suite)
+    # An outdated image has just lost its name.
+    run(["docker", "image", "prune", "--force", "--filter", f"label={LABEL}"], "docker image prune")
+    return how
+
+
+def _build(suite: str) -> str:
+    had_base = attempt(["docker", "image", "inspect", base(suite)]).code == 0
     pulled = attempt(["docker", "pull", "--quiet", base(suite)], timeout=120)
     if pulled.code == 0:
         _build_on_base(suite)
+        if not had_base:
+            run(["docker", "image", "rm", base(suite)], "docker image rm")
         return f"built on {base(suite)}"
     if packages.missing("mmdebstrap") and not packages.can_install():
         raise Failure(f"Cannot pull {base(suite)}: {pulled.reason}")
@@ -92,7 +103,11 @@ def _build_on_base(suite: str) -> None:
         f"RUN export DEBIAN_FRONTEND=noninteractive && {steps}",
         f"CMD {_command()}",
     ]
-    run(["docker", "build", "--quiet", "--tag", tag(suite), "-"], "docker build", stdin="\n".join(lines))
+    run(
+        ["docker", "build", "--quiet", "--force-rm", "--tag", tag(suite), "-"],
+        "docker build",
+        stdin="\n".join(lines),
+    )
 
 
 def _bootstrap(suite: str) -> None:

@@ -14,7 +14,7 @@ from dev.shell import Failure, environment
 
 SHOWN_LINES = 60
 # pytest's last line, such as "=== 12 passed, 1 skipped in 3.40s ===".
-_PYTEST_END = re.compile(r"^=* ?(\d+ passed.*?) in [\d.]+s", re.MULTILINE)
+_PYTEST_END = re.compile(r"=+ (\d+ passed.*?) in [\d.]+s")
 
 
 class Log:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Callable, Sequence
@@ -17,7 +18,10 @@ from dev.shell import Failure, environment
 SHOWN_LINES = 40
 _RECAP = re.compile(r"^(?P<host>\S+)\s+: ok=\d+\s+changed=(?P<changed>\d+)\s", re.MULTILINE)
 _HOST_RESULT = re.compile(r"(ok|changed|skipping|fatal|failed): \[|PLAY ")
-_TROUBLE = re.compile(r"^(fatal|failed): |^\[?ERROR", re.MULTILINE)
+_ERROR = re.compile(
+    r"^\[ERROR\]: (?:Task failed: )?(?:Action failed: )?(.*?)(?=^Origin: |^fatal: |^\[|\Z)",
+    re.MULTILINE | re.DOTALL,
+)
 
 
 @dataclass(frozen=True)
@@ -65,12 +69,12 @@ def play(arguments: Sequence[str], log: Path, at: Callable[[str], None] = lambda
     output = "".join(lines)
     if process.returncode != 0:
         raise Failure(
-            f"{' '.join(command)} failed; its log is {log.relative_to(ROOT)}\n{_telling_end(output)}"
+            f"{' '.join(command)} failed; its log is {os.path.relpath(log, ROOT)}\n{_telling_end(output)}"
         )
     return Outcome(output, {match["host"]: int(match["changed"]) for match in _RECAP.finditer(output)})
 
 
 def _telling_end(output: str) -> str:
-    trouble = _TROUBLE.search(output)
-    lines = output[trouble.start() if trouble else 0 :].strip().splitlines()
-    return "\n".join(lines[:SHOWN_LINES] if trouble else lines[-SHOWN_LINES:])
+    """Ansible's errors without where they stand in the playbook; the last lines where it printed none."""
+    told = dict.fromkeys(error.strip().partition("\n\n")[0] for error in _ERROR.findall(output))
+    return "\n".join(told or output.strip().splitlines()[-SHOWN_LINES:])

@@ -28,7 +28,7 @@ class Steps:
             outcome = deed()
         except BaseException:
             self._rewrite("failed")
-            print()
+            print(flush=True)
             raise
         self._rewrite(f"{outcome}  {time.monotonic() - started:.1f} s")
         print(flush=True)

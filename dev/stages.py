@@ -30,6 +30,7 @@ def lint(log: Log) -> str:
     log.run("ruff", "format", "--check", ".")
     log.run("ruff", "check", ".")
     log.run("shellcheck", ".ci/run")
+    log.run("antsibull-changelog", "lint")
     return "clean"
 
 
@@ -51,7 +52,7 @@ def unit(log: Log) -> str:
 
 def agent(log: Log) -> str:
     log.run(sys.executable, "src/build.py")
-    path = f"{mosquitto.folder()}:{environment()['PATH']}"
+    path = f"{environment()['PATH']}:{mosquitto.folder()}"
     log.run("pytest", "tests/integration/reference_agent", env={"PATH": path})
     return log.tests()
 

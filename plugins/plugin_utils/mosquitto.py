@@ -142,6 +142,8 @@ def render_acl(agents: Iterable[str], clients: Iterable[str]) -> str:
 
 def render_conf(settings: BrokerSettings, paths: BrokerPaths) -> str:
     """The broker's configuration, for ``/etc/mosquitto/conf.d/``."""
+    # No persistent_client_expiration: with it, 2.0.11 throws out a client every second once a reload took its login
+    # away and another gave it back.
     return _lines(
         [
             _HEADER,
@@ -154,8 +156,6 @@ def render_conf(settings: BrokerSettings, paths: BrokerPaths) -> str:
             "",
             f"persistence {'true' if settings.persistence else 'false'}",
             f"autosave_interval {settings.autosave_interval}",
-            "# A session that nobody has come back to, such as a removed agent's, ends with its queue.",
-            "persistent_client_expiration 30d",
             f"max_queued_messages {settings.max_queued_messages}",
             f"max_queued_bytes {settings.max_queued_bytes}",
             f"max_packet_size {settings.max_packet_size}",

@@ -25,7 +25,7 @@ from dev.shell import environment
 
 SECRETS = yaml.safe_load((TEST.inventory / "group_vars" / "all" / "secrets.yml").read_text())
 CREDENTIALS_KEY = SECRETS["fleet_credentials_key"]
-BROKER_PORT = 42883
+BROKER_PORT = 22883
 OFFLINE = {"llm": {"provider": "echo", "api_key_env": None}}
 
 

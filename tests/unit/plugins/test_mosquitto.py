@@ -396,3 +396,19 @@ def test_the_default_listener_and_further_lines() -> None:
     assert {"allow_anonymous false", "password_file /p", "acl_file /a"} <= set(lines)
     local = mosquitto.BrokerSettings(listeners=(mosquitto.Listener(1, "::1"),), persistence=False)
     assert {"listener 1 ::1", "persistence false"} <= set(mosquitto.render_conf(local, paths).splitlines())
+
+
+def test_a_login_that_a_reload_took_and_another_gave_back_stays_connected(tmp_path: Path) -> None:
+    """With persistent_client_expiration, 2.0.11 threw such a client out every second."""
+    with running_broker(tmp_path) as broker:
+        User(broker, AGENT, keep=AGENT).leave()
+        for agents in ([OTHER], [AGENT, OTHER]):
+            broker.write_users(agents)
+            broker.reload()
+            time.sleep(0.5)
+        again = User(broker, AGENT, keep=AGENT)
+        time.sleep(2.5)
+        connected = again.client.is_connected()
+        again.leave()
+    assert (again.outcome, connected) == ("Success", True)
+    assert "Expiring client" not in broker.journal()
