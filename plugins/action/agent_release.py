@@ -63,8 +63,13 @@ class ActionModule(ActionBase):
         changed = self._recovered(report)
         needed = report["missing_runtimes"]
         if needed and not self._task.check_mode:
-            request["runtime_files"] = self._push(needed, plan["artifacts"])
-            report = call_engine(self, variables, request, secrets)
+            try:
+                request["runtime_files"] = self._push(needed, plan["artifacts"])
+            except InputError as error:
+                # The same artifact would be refused everywhere: like a config that a check refuses, it stops the run.
+                report["refused"] = {name: str(error) for name in needed.values()}
+            else:
+                report = call_engine(self, variables, request, secrets)
         pending = {one["name"]: one["reasons"] for one in report["workloads"] if one["action"] != "nothing"}
         if report["orphans"]:
             names = ",".join(report["orphans"])

@@ -142,8 +142,8 @@ def render_acl(agents: Iterable[str], clients: Iterable[str]) -> str:
 
 def render_conf(settings: BrokerSettings, paths: BrokerPaths) -> str:
     """The broker's configuration, for ``/etc/mosquitto/conf.d/``."""
-    # No persistent_client_expiration: with it, 2.0.11 throws out a client every second once a reload took its login
-    # away and another gave it back.
+    # No persistent_client_expiration: with it, 2.0.11 was seen to throw out a client every second ("Expiring client due
+    # to timeout") after its login had gone and come back.
     return _lines(
         [
             _HEADER,

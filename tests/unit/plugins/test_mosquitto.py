@@ -399,7 +399,7 @@ def test_the_default_listener_and_further_lines() -> None:
 
 
 def test_a_login_that_a_reload_took_and_another_gave_back_stays_connected(tmp_path: Path) -> None:
-    """With persistent_client_expiration, 2.0.11 threw such a client out every second."""
+    """An agent that is given another id and then its old one again comes back to its old session."""
     with running_broker(tmp_path) as broker:
         User(broker, AGENT, keep=AGENT).leave()
         for agents in ([OTHER], [AGENT, OTHER]):
