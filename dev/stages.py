@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from dev import engine, hosts, image, mosquitto, sanity
-from dev.hosts import TEST
+from dev.hosts import PACKAGE, TEST, Lab
 from dev.log import Log
 from dev.progress import Steps
 from dev.shell import Failure, environment
@@ -59,13 +59,13 @@ def agent(log: Log) -> str:
 
 def package(log: Log) -> str:
     """The built collection, installed where no clone is, deploys to a host."""
-    _ready(log)
+    _ready(log, PACKAGE)
     log.run("pytest", "tests/packaging")
     return log.tests()
 
 
 def molecule(log: Log) -> str:
-    _ready(log)
+    _ready(log, TEST)
     try:
         log.run("molecule", "test", "--scenario-name", "default")
     finally:
@@ -74,10 +74,11 @@ def molecule(log: Log) -> str:
     return log.tests()
 
 
-def _ready(log: Log) -> None:
+def _ready(log: Log, lab: Lab) -> None:
     log.run(sys.executable, "src/build.py")
     engine.start()
-    image.ensure("bookworm")
+    for suite in sorted({host.suite for host in lab.hosts()}):
+        image.ensure(suite)
 
 
 STAGES = (

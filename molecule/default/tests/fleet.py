@@ -82,11 +82,10 @@ def machine(host: str) -> Machine:
     return testinfra.get_host(f"docker://{TEST.name}-{host}")
 
 
-def play(playbook: str, *arguments: str) -> Outcome:
-    """Run a playbook of the collection on the test inventory, as a person would."""
-    command = ["ansible-playbook", "--inventory", str(TEST.inventory), playbook, *arguments]
-    done = subprocess.run(
-        command,
+def start(playbook: str, *arguments: str) -> subprocess.Popen[str]:
+    """Start a playbook of the collection on the test inventory, as a person would; it leads its own process group."""
+    return subprocess.Popen(
+        ["ansible-playbook", "--inventory", str(TEST.inventory), playbook, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -94,9 +93,15 @@ def play(playbook: str, *arguments: str) -> Outcome:
         cwd=ROOT,
         # As in a terminal in the clone: what Molecule sets for its own runs must not reach this one.
         env=environment({"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}),
-        check=False,
+        start_new_session=True,
     )
-    return Outcome(done.returncode, done.stdout)
+
+
+def play(playbook: str, *arguments: str) -> Outcome:
+    """Run a playbook to its end."""
+    running = start(playbook, *arguments)
+    output, _ = running.communicate()
+    return Outcome(running.returncode, output)
 
 
 def deploy(*arguments: str) -> Outcome:
