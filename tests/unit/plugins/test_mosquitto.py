@@ -35,11 +35,7 @@ PATIENCE = 10.0
 
 
 def mosquitto_command() -> tuple[list[str], dict[str, str]]:
-    """The broker's program and environment: the machine's own, or from a package unpacked in MUSTER_MOSQUITTO_DIR."""
-    folder = os.environ.get("MUSTER_MOSQUITTO_DIR")
-    if folder:
-        libraries = ":".join(map(str, Path(folder).glob("usr/lib/*-linux-gnu*")))
-        return [f"{folder}/usr/sbin/mosquitto"], {**os.environ, "LD_LIBRARY_PATH": libraries}
+    """The broker's program and environment."""
     program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if program is None:
         reason = "mosquitto is not installed"
