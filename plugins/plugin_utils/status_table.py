@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _COLUMNS = ("AGENT", "HOST", "RELEASE", "CONFIG", "STATE", "READY", "UPTIME", "RESTARTS", "PORT")
-_DIGITS = 12  # of a digest, as people compare them
+_DIGITS = 8  # of a digest: enough to compare, and the table fits in 80 columns; JSON has them whole
 
 
 def duration(seconds: float) -> str:

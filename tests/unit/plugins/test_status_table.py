@@ -30,10 +30,10 @@ def agent(**changes: Any) -> dict[str, Any]:
 def test_a_line_for_each_agent_by_name_and_host() -> None:
     table = status_table([agent(), agent(name="a-much-longer-name", host="a"), agent(host="a")], {})
     assert table.splitlines() == [
-        "AGENT               HOST  RELEASE       CONFIG        STATE   READY  UPTIME  RESTARTS  PORT",
-        "a-much-longer-name  a     0123456789ab  ffffffffffff  active  yes    1m01s   0         20001",
-        "writer              a     0123456789ab  ffffffffffff  active  yes    1m01s   0         20001",
-        "writer              b     0123456789ab  ffffffffffff  active  yes    1m01s   0         20001",
+        "AGENT               HOST  RELEASE   CONFIG    STATE   READY  UPTIME  RESTARTS  PORT",
+        "a-much-longer-name  a     01234567  ffffffff  active  yes    1m01s   0         20001",
+        "writer              a     01234567  ffffffff  active  yes    1m01s   0         20001",
+        "writer              b     01234567  ffffffff  active  yes    1m01s   0         20001",
     ]
 
 
