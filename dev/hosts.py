@@ -96,7 +96,9 @@ class Lab:
 DEMO = Lab("muster-demo", ROOT / "inventories" / "demo", ROOT / ".demo")
 TEST = Lab("muster-test", ROOT / "molecule" / "default" / "inventory", CACHE / "molecule")
 PACKAGE = Lab("muster-package", ROOT / "tests" / "packaging" / "inventory", CACHE / "packaging")
-LABS = {lab.name: lab for lab in (DEMO, TEST, PACKAGE)}
+FAULTS = Lab("muster-faults", ROOT / "tests" / "faults" / "inventory", CACHE / "faults")
+BENCH = Lab("muster-bench", ROOT / "bench" / "inventory", CACHE / "bench")
+LABS = {lab.name: lab for lab in (DEMO, TEST, PACKAGE, FAULTS, BENCH)}
 
 
 def _inventory_hosts(group: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
