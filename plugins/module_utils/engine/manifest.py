@@ -20,6 +20,7 @@ from .layout import SHA256, Layout, workload_key
 
 FORMAT = 1
 FILE_NAME = "manifest.json"
+PRE_RELEASE, POST_RELEASE = "pre_release", "post_release"
 ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
@@ -50,8 +51,19 @@ class Gate:
 
 
 @dataclass(frozen=True)
+class Hook:
+    """A command of the user's that runs as root on the host, around a release. `timeout` in seconds."""
+
+    run: tuple[str, ...]
+    timeout: float
+
+
+@dataclass(frozen=True)
 class Manifest:
-    """One release of one workload. `raw` is the document itself, which is what is written and hashed."""
+    """One release of one workload. `raw` is the document itself, which is what is written and hashed.
+
+    `secrets` says which variables the release needs and where their values come from, never a value.
+    """
 
     key: str
     name: str
@@ -68,6 +80,8 @@ class Manifest:
     hidden: frozenset[str]  # files that no diff shows
     requires: Mapping[str, str]
     mqtt: Mapping[str, str | None] | None
+    hooks: Mapping[str, Hook]  # by PRE_RELEASE and POST_RELEASE
+    secrets: Mapping[str, Mapping[str, str]]
     raw: Mapping[str, Any]
 
     @property
@@ -133,6 +147,11 @@ def parse(raw: Mapping[str, Any]) -> Manifest:
             hidden=frozenset(raw.get("hidden") or ()),
             requires=dict(raw.get("requires") or {}),
             mqtt=raw.get("mqtt"),
+            hooks={
+                moment: Hook(tuple(one["run"]), float(one["timeout"]))
+                for moment, one in (raw.get("hooks") or {}).items()
+            },
+            secrets=dict(raw.get("secrets") or {}),
             raw=raw,
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -9,15 +9,14 @@ from collections.abc import Iterable
 from .compare import current_release
 from .files import read_link, remove
 from .layout import KINDS, Layout
+from .request import KEEP
 from .state import State
 
-KEEP = 5
 
-
-def prune(layout: Layout, state: State, keys: Iterable[str]) -> None:
+def prune(layout: Layout, state: State, keys: Iterable[str], keep_proven: int = KEEP) -> None:
     """Remove what a rollback would never go back to. The current and the newest proven release always stay."""
     for key in keys:
-        keep = {current_release(layout, key), state.release(key), *state.proven(key)[-KEEP:]}
+        keep = {current_release(layout, key), state.release(key), *state.proven(key)[-keep_proven:]}
         directory = layout.releases(key)
         for path in directory.iterdir() if directory.is_dir() else ():
             if path.name not in keep:

@@ -15,6 +15,7 @@ from .files import sha256_bytes
 from .manifest import Manifest
 
 FORMAT = 1
+KEEP = 5
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,10 @@ class Request:
     """What to do (`phase`), for which agents.
 
     `names` are the selected agents by fleet key; `fleet` is all of them, and `ids` all their ids. `retire` names what
-    to retire, `force` what to restart although nothing differs, `forbid` reasons for which a change is refused.
+    to retire, `force` what to restart although nothing differs, `forbid` reasons for which a change is refused, and
+    `forbid_drift` refuses to mend what was changed by hand. Of the workloads in `look` it is only said what would
+    change. `target` is the release (or how its id begins) to roll back to, "" for the previous proven one; `keep` is how
+    many proven releases stay; `note` is a person's reason for holding an agent.
     """
 
     phase: str
@@ -51,6 +55,11 @@ class Request:
     retire: tuple[str, ...]
     force: frozenset[str]
     forbid: Mapping[str, str]
+    forbid_drift: bool
+    look: frozenset[str]
+    target: str
+    note: str
+    keep: int
     parallel: int
 
     @property
@@ -97,5 +106,10 @@ def _request(raw: Mapping[str, Any]) -> Request:
         retire=tuple(raw.get("retire", ())),
         force=frozenset(raw.get("force", ())),
         forbid=dict(raw.get("forbid", {})),
+        forbid_drift=bool(raw.get("forbid_drift")),
+        look=frozenset(raw.get("look", ())),
+        target=str(raw.get("target", "")),
+        note=str(raw.get("note", "")),
+        keep=max(1, int(raw.get("keep", KEEP))),
         parallel=int(raw.get("parallel", 8)),
     )
