@@ -19,6 +19,7 @@ from ansible_collections.muster.agents.plugins.plugin_utils.diagnostics import (
     count,
     fleet_error,
 )
+from ansible_collections.muster.agents.plugins.plugin_utils.fleet_commit import FleetCommit
 from ansible_collections.muster.agents.plugins.plugin_utils.plan import UnitTemplate, make_plan
 from ansible_collections.muster.agents.plugins.plugin_utils.project import FLEET_OPTIONS, check_fleet
 from ansible_collections.muster.agents.plugins.plugin_utils.report import tally
@@ -40,6 +41,7 @@ class ActionModule(ActionBase):
                 "unit_template": {"type": "str"},
             }
         )[1]
+        commit = FleetCommit(str(variables.get("inventory_dir") or "."))
         try:
             inputs, found, _silenced = check_fleet(self, options, variables, deploying=True)
             if count(found.diagnostics)[ERROR]:
@@ -51,6 +53,7 @@ class ActionModule(ActionBase):
         document = dataclasses.asdict(plan)
         document["hosts"] = {host: plan.hosts.get(host, []) for host in plan.pool}
         document["brokers"] = _brokers(options, variables)
+        document["source"] = commit.answer()
         warnings = [str(one) for one in found.diagnostics if one.level == WARNING]
         return {**result, "changed": False, "plan": document, "warnings": warnings}
 

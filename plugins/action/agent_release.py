@@ -10,20 +10,30 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.muster.agents.plugins.module_utils.engine.commit import RELEASED
+from ansible_collections.muster.agents.plugins.module_utils.engine.commit import REFUSED, RELEASED
 from ansible_collections.muster.agents.plugins.module_utils.engine.layout import workload_key
+from ansible_collections.muster.agents.plugins.module_utils.engine.manifest import POST_RELEASE, PRE_RELEASE
 from ansible_collections.muster.agents.plugins.plugin_utils import artifacts
+from ansible_collections.muster.agents.plugins.plugin_utils.broker import (
+    BROKER,
+    broker_options,
+    broker_workload,
+)
 from ansible_collections.muster.agents.plugins.plugin_utils.diagnostics import InputError
+from ansible_collections.muster.agents.plugins.plugin_utils.hooks import run_here
 from ansible_collections.muster.agents.plugins.plugin_utils.host_call import (
     HostRefused,
     Secrets,
     call_engine,
     missing,
+    problem,
     sentence,
+    values_of,
 )
 from ansible_collections.muster.agents.plugins.plugin_utils.versions import version_change
 
 _PHASES = ("stage", "retire", "switch", "remove")
+_BROKER = workload_key("service", BROKER)
 
 
 class ActionModule(ActionBase):
@@ -35,21 +45,32 @@ class ActionModule(ActionBase):
         options = self.validate_argument_spec(
             {
                 "phase": {"type": "str", "required": True, "choices": list(_PHASES)},
-                "plan": {"type": "dict", "default": {}},
-                "staged": {"type": "dict", "default": {}},
-                "arrived": {"type": "list", "elements": "str", "default": []},
+                "plan": {
+                    "type": "raw",
+                    "default": {},
+                },  # raw: it is large, and a copy of it for every task is slow
+                "staged": {"type": "raw", "default": {}},
+                "only": {"type": "list", "elements": "str"},
                 "names": {"type": "list", "elements": "str", "default": []},
                 "purge": {"type": "bool", "default": False},
                 "assume_gone": {"type": "bool", "default": False},
                 "parallel": {"type": "int", "default": 8},
+                "keep": {"type": "int", "default": 5},
+                "fail_on_drift": {"type": "bool", "default": False},
+                "defer": {"type": "bool", "default": False},
             }
         )[1]
         self._host = (task_vars or {}).get("inventory_hostname", "")
         try:
             result.update(getattr(self, f"_{options['phase']}")(options, task_vars or {}))
         except HostRefused as error:
-            result.update(failed=True, kind=error.kind, msg=f"{self._host}: {error}")
-        except InputError as error:
+            told = problem(self._host, error)
+            if options["defer"]:
+                Display().warning(told["msg"])
+                result.update(changed=False, problem=told)
+            else:
+                result.update(failed=True, **told)
+        except (InputError, ValueError) as error:
             result.update(failed=True, msg=str(error))
         finally:
             self._remove_tmp_path(self._connection._shell.tmpdir)
@@ -57,9 +78,13 @@ class ActionModule(ActionBase):
 
     def _stage(self, options: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
         plan = options["plan"]
-        workloads = plan["hosts"].get(self._host, [])
+        workloads = self._workloads(options)
         request = self._request("stage", options, workloads)
-        secrets = _secrets(self, variables, workloads)
+        request["forbid_drift"] = options["fail_on_drift"]
+        if self._host in plan["brokers"]:
+            request["workloads"].append(self._broker(plan, variables))
+            request["look"] = [_BROKER]
+        secrets = values_of(self, variables, [one["manifest"] for one in workloads])
         report = call_engine(self, variables, request, secrets)
         changed = self._recovered(report)
         needed = report["missing_runtimes"]
@@ -71,8 +96,40 @@ class ActionModule(ActionBase):
                 report["refused"] = {name: str(error) for name in needed.values()}
             else:
                 report = call_engine(self, variables, request, secrets)
-        pending = {one["name"]: one["reasons"] for one in report["workloads"] if one["action"] != "nothing"}
-        versions = {one["manifest"]["name"]: one["manifest"].get("version") for one in workloads}
+        broker = [one for one in report["workloads"] if one["key"] == _BROKER]
+        pending = [one for one in report["workloads"] if one["action"] != "nothing" and one not in broker]
+        self._warn(report, {one["manifest"]["name"]: one["manifest"].get("version") for one in workloads})
+        result = {
+            "changed": changed
+            or (bool(pending or report["retire"] or report["unfinished"]) and not report["refused"]),
+            "here": [one["manifest"]["name"] for one in workloads],
+            "ids": report["ids"],
+            "pending": {one["name"]: one["reasons"] for one in pending},
+            "releases": {one["name"]: {"before": one["before"], "after": one["after"]} for one in pending},
+            "held": report.get("held", {}),
+            "retire": report["retire"],
+            "refused": report["refused"],
+            "orphans": report["orphans"],
+            "broker": {
+                "pending": [why for one in broker for why in one["reasons"]],
+                "missing_packages": report["missing_packages"],
+            },
+            "diff": report["diff"]
+            + [missing("runtime", f"{name} {digest}") for digest, name in needed.items()],
+            "msg": "; ".join(f"{one['name']}: {', '.join(one['reasons'])}" for one in pending),
+        }
+        if report["refused"]:
+            told = "\n".join(f"{name}: {why}" for name, why in sorted(report["refused"].items()))
+            refusal = {"kind": REFUSED, "msg": f"{self._host}: {told}"}
+            result.update({"problem": refusal} if options["defer"] else {"failed": True, **refusal})
+        return result
+
+    def _broker(self, plan: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
+        """The broker as it is to be in the end, only to be compared: its own task releases it."""
+        key = Secrets(self, variables).credentials_key()
+        return broker_workload(broker_options(self, variables), key, plan["ids"])
+
+    def _warn(self, report: Mapping[str, Any], versions: Mapping[str, str | None]) -> None:
         for one in report["workloads"]:
             if warning := version_change(one["version_before"], versions.get(one["name"])):
                 Display().warning(f"{self._host}: {one['name']}: {warning}")
@@ -81,19 +138,11 @@ class ActionModule(ActionBase):
             Display().warning(
                 f"{self._host} runs what no fleet names any more: playbooks/remove.yml -e agent={names}"
             )
-        return {
-            "changed": changed
-            or (bool(pending or report["retire"] or report["unfinished"]) and not report["refused"]),
-            "here": report["here"],
-            "ids": report["ids"],
-            "pending": pending,
-            "retire": report["retire"],
-            "refused": report["refused"],
-            "orphans": report["orphans"],
-            "diff": report["diff"]
-            + [missing("runtime", f"{name} {digest}") for digest, name in needed.items()],
-            "msg": "; ".join(f"{name}: {', '.join(reasons)}" for name, reasons in sorted(pending.items())),
-        }
+        for name, hold in report.get("held", {}).items():
+            note = f" ({hold['note']})" if hold.get("note") else ""
+            Display().warning(
+                f"{self._host}: {name} is held since {hold['since']}{note}, and was left as it is"
+            )
 
     def _push(self, missing: Mapping[str, str], known: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
         """Bring runtimes to the host; digest → path there. They are proven again before they are installed."""
@@ -107,18 +156,7 @@ class ActionModule(ActionBase):
         return paths
 
     def _retire(self, options: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
-        """Only what has arrived where it belongs, or belongs nowhere any more, is stopped."""
-        plan = options["plan"]
-        homes = {
-            one["manifest"]["name"]: host for host, workloads in plan["hosts"].items() for one in workloads
-        }
-        names = [
-            name for name in options["staged"]["retire"] if name in options["arrived"] or name not in homes
-        ]
-        for name in set(options["staged"]["retire"]) - set(names):
-            Display().warning(
-                f"{name} stays on {self._host}: {homes[name]}, where it belongs, could not stage it"
-            )
+        names = [name for name in options["staged"]["retire"] if name in (options["only"] or ())]
         if names and not self._task.check_mode:
             request = {**self._request("retire", options, self._workloads(options)), "retire": names}
             names = call_engine(self, variables, request, {})["retired"]
@@ -137,29 +175,111 @@ class ActionModule(ActionBase):
         return bool(report.get("recovered"))
 
     def _switch(self, options: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
-        pending = options["staged"]["pending"]
-        if self._task.check_mode:
-            return {"changed": bool(pending), "results_by_agent": {}}
+        staged = options["staged"]
+        pending = {
+            name: ", ".join(reasons)
+            for name, reasons in staged["pending"].items()
+            if options["only"] is None or name in options["only"]
+        }
         workloads = [one for one in self._workloads(options) if one["manifest"]["name"] in pending]
-        request = self._request("switch", options, workloads)
-        request["force"] = [
-            name for name, reasons in pending.items() if any(why.startswith("drift") for why in reasons)
-        ]
-        report = call_engine(self, variables, request, _secrets(self, variables, workloads))
-        self._recovered(report)
-        outcomes = report["outcomes"]
-        results = {outcome["name"]: outcome["result"] for outcome in outcomes}
-        bad = [outcome for outcome in outcomes if outcome["result"] != RELEASED]
-        for outcome in outcomes:
-            if outcome not in bad:
-                why = ", ".join(pending.get(outcome["name"], []))
-                Display().display(
-                    f"  {self._host}: {outcome['name']} released {outcome['after']} ({why}), healthy"
+        if self._task.check_mode:
+            outcomes = [
+                {
+                    "name": name,
+                    "result": RELEASED,
+                    "why": why,
+                    "reason": "",
+                    "log": [],
+                    **staged["releases"][name],
+                }
+                for name, why in pending.items()
+            ]
+            return {"changed": bool(pending), "outcomes": outcomes}
+        outcomes = self._with_hooks(PRE_RELEASE, options, workloads, staged["releases"])
+        stopped = {one["name"] for one in outcomes}
+        workloads = [one for one in workloads if one["manifest"]["name"] not in stopped]
+        if workloads:
+            request = self._request("switch", options, workloads)
+            request["force"] = [
+                name for name in pending if any(why.startswith("drift") for why in staged["pending"][name])
+            ]
+            secrets = values_of(self, variables, [one["manifest"] for one in workloads])
+            report = call_engine(self, variables, request, secrets)
+            self._recovered(report)
+            outcomes += report["outcomes"]
+            for warning in report.get("warnings", ()):
+                Display().warning(f"{self._host}: {warning}")
+        return self._told(outcomes, pending, options, workloads)
+
+    def _with_hooks(
+        self,
+        moment: str,
+        options: Mapping[str, Any],
+        workloads: list[dict[str, Any]],
+        releases: Mapping[str, Mapping[str, Any]],
+    ) -> list[dict[str, Any]]:
+        """Run the controller's hooks of this moment; an outcome for each agent whose hook failed, which was left alone."""
+        failed = []
+        for one in workloads:
+            about = one["manifest"]
+            hook = options["plan"]["hooks"].get(about["base"], {}).get(moment)
+            change = releases[about["name"]]
+            why = run_here(hook["run"], hook["timeout"], self._about(moment, about, change)) if hook else ""
+            if why:
+                told = {"phase": moment, "reason": f"hook on the controller: {why}", "log": [], "seconds": {}}
+                failed.append(
+                    {
+                        "name": about["name"],
+                        "result": REFUSED,
+                        "before": change["before"],
+                        "after": change["before"],
+                        **told,
+                    }
                 )
-        result: dict[str, Any] = {"changed": bool(outcomes), "outcomes": results}
-        if bad:
-            sentences = [f"{self._host}: {sentence(outcome)}" for outcome in bad]
-            result.update(failed=True, msg="\n".join(sentences))
+        return failed
+
+    def _about(self, moment: str, about: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, str]:
+        return {
+            "MUSTER_HOOK": moment,
+            "MUSTER_HOST": self._host,
+            "MUSTER_AGENT": about["name"],
+            "MUSTER_AGENT_ID": str(about["gate"]["agent_id"]),
+            "MUSTER_RELEASE": str(change["after"] or ""),
+            "MUSTER_RELEASE_BEFORE": str(change["before"] or ""),
+        }
+
+    def _told(
+        self,
+        outcomes: list[dict[str, Any]],
+        pending: Mapping[str, str],
+        options: Mapping[str, Any],
+        workloads: list[dict[str, Any]],
+    ) -> dict[str, Any]:
+        """The result of a switch; said at once for people who watch."""
+        good = {one["name"] for one in outcomes if one["result"] == RELEASED}
+        released = [one for one in workloads if one["manifest"]["name"] in good]
+        late = {
+            one["name"]: one["reason"]
+            for one in self._with_hooks(POST_RELEASE, options, released, options["staged"]["releases"])
+        }
+        bad = []
+        for one in outcomes:
+            one["why"] = pending.get(one["name"], "")
+            if one["name"] in late:
+                one["phase"] = POST_RELEASE
+                one.setdefault("warnings", []).append(late[one["name"]])
+            if one["result"] == RELEASED and not one.get("warnings"):
+                Display().display(
+                    f"  {self._host}: {one['name']} released {one['after']} ({one['why']}), healthy"
+                )
+            else:
+                bad.append(f"{self._host}: {sentence(one)}")
+        result: dict[str, Any] = {"changed": bool(outcomes), "outcomes": outcomes}
+        if bad and options["defer"]:
+            for line in bad:
+                Display().warning(line, formatted=True)
+        elif bad:
+            result.update(failed=True, msg="\n".join(bad))
         return result
 
     def _remove(self, options: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,16 +305,8 @@ class ActionModule(ActionBase):
             "names": plan["names"],
             "fleet": plan["fleet"],
             "ids": plan["ids"],
+            "who": plan["source"],
             "assume_gone": options["assume_gone"],
             "parallel": options["parallel"],
+            "keep": options["keep"],
         }
-
-
-def _secrets(
-    action: ActionBase, variables: Mapping[str, Any], workloads: list[dict[str, Any]]
-) -> dict[str, dict[str, str]]:
-    secrets = Secrets(action, variables)
-    return {
-        workload_key(one["manifest"]["kind"], one["manifest"]["name"]): secrets.of(one["secrets"])
-        for one in workloads
-    }

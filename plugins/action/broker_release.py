@@ -12,7 +12,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.muster.agents.plugins.module_utils.engine.commit import RELEASED
 from ansible_collections.muster.agents.plugins.module_utils.engine.compare import CREDENTIALS
-from ansible_collections.muster.agents.plugins.plugin_utils.broker import broker_workload
+from ansible_collections.muster.agents.plugins.plugin_utils.broker import DEADLINE, broker_workload
 from ansible_collections.muster.agents.plugins.plugin_utils.host_call import (
     HostRefused,
     Secrets,
@@ -20,7 +20,6 @@ from ansible_collections.muster.agents.plugins.plugin_utils.host_call import (
     missing,
     sentence,
 )
-from ansible_collections.muster.agents.plugins.plugin_utils.mosquitto import BrokerSettings, Listener
 
 _NO_REKEY = {
     CREDENTIALS: "fleet_credentials_key is a new one, so every agent gets a new password: deploy them all at once, "
@@ -43,7 +42,7 @@ class ActionModule(ActionBase):
                 "bind_address": {"type": "str"},
                 "persistence": {"type": "bool", "default": True},
                 "extra": {"type": "list", "elements": "str", "default": []},
-                "deadline": {"type": "float", "default": 30.0},
+                "deadline": {"type": "float", "default": DEADLINE},
                 "rekey": {"type": "bool", "default": True},
             }
         )[1]
@@ -59,13 +58,8 @@ class ActionModule(ActionBase):
         return result
 
     def _release(self, options: Mapping[str, Any], variables: Mapping[str, Any], host: str) -> dict[str, Any]:
-        settings = BrokerSettings(
-            listeners=(Listener(options["port"], options["bind_address"]),),
-            persistence=options["persistence"],
-            extra=tuple(options["extra"]),
-        )
         key = Secrets(self, variables).credentials_key()
-        workload = broker_workload(settings, key, options["agents"], options["clients"], options["deadline"])
+        workload = broker_workload(options, key, options["agents"])
         request = {
             "workloads": [workload],
             "phase": "release",
@@ -78,13 +72,13 @@ class ActionModule(ActionBase):
             "changed": bool(changes) and not report["refused"],
             "missing_packages": report["missing_packages"],
             "diff": report["diff"] + [missing("package", name) for name in report["missing_packages"]],
-            "outcomes": {outcome["name"]: outcome["result"] for outcome in outcomes},
+            "outcomes": outcomes,
         }
         problems = [f"{host}: {reason}" for reason in report["refused"].values()]
         for outcome in outcomes:
+            outcome["why"] = ", ".join(changes.get(outcome["name"], ()))
             if outcome["result"] != RELEASED:
                 problems.append(f"{host}: {sentence(outcome)}")
             else:
-                why = ", ".join(changes[outcome["name"]])
-                Display().display(f"  {host}: broker released {outcome['after']} ({why}), healthy")
+                Display().display(f"  {host}: broker released {outcome['after']} ({outcome['why']}), healthy")
         return {**result, "failed": True, "msg": "\n".join(problems)} if problems else result

@@ -26,17 +26,17 @@ options:
     required: true
   plan:
     description: The C(plan) that M(muster.agents.agent_plan) returned.
-    type: dict
+    type: raw
     default: {}
   staged:
     description: What phase V(stage) returned, for the phases after it.
-    type: dict
+    type: raw
     default: {}
-  arrived:
-    description: In phase V(retire), the agents that their hosts have staged. One that has not arrived is not stopped here.
+  only:
+    description: Of what was staged, switch or retire only these agents, by the names of their instances.
     type: list
     elements: str
-    default: []
+    version_added: 0.3.0
   names:
     description: Agents to remove, by their key in the fleet, an instance's name or an agent id.
     type: list
@@ -54,6 +54,21 @@ options:
     description: How many services may be on their way up at one time.
     type: int
     default: 8
+  keep:
+    description: How many releases that were proven good stay on the host, the current one among them.
+    type: int
+    default: 5
+    version_added: 0.3.0
+  fail_on_drift:
+    description: In phase V(stage), refuse where something was changed by hand, instead of mending it.
+    type: bool
+    default: false
+    version_added: 0.3.0
+  defer:
+    description: Do not fail where something went wrong on the host, but return it as C(problem), or in C(outcomes).
+    type: bool
+    default: false
+    version_added: 0.3.0
 attributes:
   check_mode:
     description: Predicts what a run would do, also on a host that was never deployed to.
@@ -99,6 +114,18 @@ retire:
   description: Agents that are here and by today's plan belong elsewhere.
   returned: phase is stage
   type: list
+releases:
+  description: The release before and after, of each agent in C(pending).
+  returned: phase is stage
+  type: dict
+held:
+  description: Agents that are held stopped, each with C(since), C(who) and C(note). They are left as they are.
+  returned: phase is stage
+  type: dict
+broker:
+  description: On the broker's host, what its release would change (C(pending), C(missing_packages)).
+  returned: phase is stage
+  type: dict
 here:
   description: All agents that belong on this host.
   returned: phase is stage
@@ -112,9 +139,12 @@ orphans:
   returned: phase is stage
   type: dict
 outcomes:
-  description: What became of each agent; C(released), C(reverted), C(removed) or C(failed).
+  description:
+    - What became of each agent. C(result) is C(released), C(reverted), C(removed), C(failed) or C(refused).
+    - C(phase) says where it went wrong, C(reason) and C(log) why, C(seconds) how long each phase took.
   returned: phase is switch
-  type: dict
+  type: list
+  elements: dict
 retired:
   description: The agents that were stopped because they moved.
   returned: phase is retire
@@ -128,7 +158,11 @@ purged:
   returned: phase is remove
   type: list
 kind:
-  description: Why the engine refused; C(refused), C(unsupported), C(busy) or C(no_room).
+  description: Why the host did not do it; C(refused), C(unsupported), C(busy), C(no_room) or C(unreachable).
   returned: failure
   type: str
+problem:
+  description: With O(defer), C(kind) and C(msg) of what would have failed the task.
+  returned: when something went wrong on the host
+  type: dict
 """

@@ -11,7 +11,8 @@ short_description: Hand one request to the release engine on a host
 version_added: 0.1.0
 description:
   - The host side of this collection's other modules, which call it; playbooks do not.
-  - Installs the engine C(muster) where it is missing or differs, runs it with the request on its standard input, and returns its report.
+  - Runs the engine C(muster) with the request on its standard input, and returns its report.
+  - Where the host has none or another one, a temporary copy runs; unless in check mode, it installs itself.
 options:
   engine:
     description: The engine, a zipapp, in base64.
@@ -73,7 +74,6 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 ENGINE = "/usr/local/lib/muster/muster.pyz"
-COMMAND = "/usr/local/bin/muster"
 
 
 def unpacked(text: str) -> dict[str, Any]:
@@ -81,34 +81,56 @@ def unpacked(text: str) -> dict[str, Any]:
     return document
 
 
-def engine_path(module: AnsibleModule) -> str:
-    """The engine with the digest asked for: the installed one, or a fresh copy of it."""
+def engine(module: AnsibleModule) -> tuple[str, bool]:
+    """(path, whether it is a copy to be removed) of the engine with the digest asked for.
+
+    A copy only runs; it installs itself once it has the host's lock and knows that it is not too old for what is there.
+    """
     wanted = module.params["engine_sha256"]
     try:
         with open(ENGINE, "rb") as stream:
             if hashlib.sha256(stream.read()).hexdigest() == wanted:
-                return ENGINE
+                return ENGINE, False
     except OSError:
         pass
     data = base64.b64decode(module.params["engine"])
     if hashlib.sha256(data).hexdigest() != wanted:
         module.fail_json(msg="the engine arrived with another digest than announced; nothing was installed")
-    if module.check_mode:
-        return write_copy(data, module.tmpdir)
-    os.makedirs(os.path.dirname(ENGINE), mode=0o755, exist_ok=True)
-    module.atomic_move(write_copy(data, os.path.dirname(ENGINE)), ENGINE)
-    os.chmod(ENGINE, 0o755)
-    if not os.path.lexists(COMMAND):
-        os.makedirs(os.path.dirname(COMMAND), mode=0o755, exist_ok=True)
-        os.symlink(ENGINE, COMMAND)
-    return ENGINE
+    return write_copy(data, module.tmpdir), True
 
 
 def write_copy(data: bytes, directory: str) -> str:
     handle, path = tempfile.mkstemp(prefix=".muster-", suffix=".pyz", dir=directory)
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(data)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+    except OSError:
+        os.unlink(path)
+        raise
     return path
+
+
+def run(module: AnsibleModule, request: dict[str, Any]) -> dict[str, Any]:
+    """The engine's report, or `error` and `kind` where it never came to give one."""
+    try:
+        path, is_copy = engine(module)
+    except OSError as error:
+        where = error.filename or module.tmpdir
+        return {"error": f"{where}: {error.strerror}; nothing was changed", "kind": "no_room"}
+    try:
+        # -I: neither the environment nor a user's site-packages reach the engine.
+        command = [sys.executable, "-I", path, "apply"]
+        code, out, err = module.run_command(command, data=json.dumps(request), binary_data=False)
+    finally:
+        if is_copy:
+            os.unlink(path)
+    try:
+        report: dict[str, Any] = json.loads(out)
+    except ValueError:
+        lines = err.strip().splitlines() or ["no answer"]
+        kind = "unsupported" if code == 69 else "refused"
+        return {"error": f"the engine ended with status {code}: {lines[-1]}", "kind": kind}
+    return report
 
 
 def main() -> None:
@@ -127,16 +149,7 @@ def main() -> None:
         module.exit_json(changed=False, report=refusal)
     request = unpacked(module.params["request"])
     request["secrets"] = unpacked(module.params["secrets"])
-    # -I: neither the environment nor a user's site-packages reach the engine.
-    command = [sys.executable, "-I", engine_path(module), "apply"]
-    code, out, err = module.run_command(command, data=json.dumps(request), binary_data=False)
-    try:
-        report = json.loads(out)
-    except ValueError:
-        lines = err.strip().splitlines() or ["no answer"]
-        kind = "unsupported" if code == 69 else "refused"
-        report = {"error": f"the engine ended with status {code}: {lines[-1]}", "kind": kind}
-    module.exit_json(changed=False, report=report)
+    module.exit_json(changed=False, report=run(module, request))
 
 
 if __name__ == "__main__":

@@ -16,15 +16,17 @@ from ansible_collections.muster.agents.plugins.plugin_utils.diagnostics import (
     did_you_mean,
     fleet_error,
 )
+from ansible_collections.muster.agents.plugins.plugin_utils.hooks import Hook, read_hooks
 from ansible_collections.muster.agents.plugins.plugin_utils.policy import read_silence
 from ansible_collections.muster.agents.plugins.plugin_utils.quantity import cpu_percent, memory_bytes
+from ansible_collections.muster.agents.plugins.plugin_utils.rollout import Policy, read_policy
 
 EACH = "each"
 DEFAULT_POOL = "agents"
 WHERE = "fleet"
 _KEYS = (
-    "config", "deadline", "environment", "format", "hosts", "instances", "min_healthy_time", "overrides", "port", "resources",
-    "runtime", "silence",
+    "config", "deadline", "environment", "format", "hooks", "hosts", "instances", "min_healthy_time", "overrides", "port",
+    "resources", "rollout", "runtime", "silence",
 )  # fmt: skip
 
 
@@ -43,7 +45,7 @@ class Resources:
 class Entry:
     """One agent of the fleet, as its person wrote it. `config` may end in `#id` where a file holds several agents.
 
-    `resources` are those that are written, by the names of Resources' fields.
+    `resources` are those that are written, by the names of Resources' fields. `rollout`: None where it goes with the fleet's.
     """
 
     name: str
@@ -59,6 +61,8 @@ class Entry:
     min_healthy_time: float = 3.0
     format: str = ""
     silence: Mapping[str, str] = field(default_factory=dict)
+    hooks: Mapping[str, Hook] = field(default_factory=dict)
+    rollout: Policy | None = None
 
     def instance_names(self, hosts: Iterable[str]) -> list[str]:
         """`writer`, or `writer-1`, `writer-2`, or one `writer-<host>` for each host of the pool."""
@@ -68,8 +72,8 @@ class Entry:
         return [self.name] if count == 1 else [f"{self.name}-{number}" for number in range(1, count + 1)]
 
 
-def read_fleet(raw: object, problems: list[Diagnostic]) -> dict[str, Entry]:
-    """Every entry that can be read at all; every mistake is added to `problems`."""
+def read_fleet(raw: object, problems: list[Diagnostic], rollout: Policy | None = None) -> dict[str, Entry]:
+    """Every entry that can be read at all; every mistake is added to `problems`. `rollout` is the fleet's policy."""
     if not isinstance(raw, Mapping) or not raw:
         message = "no agent in it; write `fleet: {researcher: {}}` in group_vars/all/fleet.yml"
         if raw and not isinstance(raw, Mapping):
@@ -87,11 +91,11 @@ def read_fleet(raw: object, problems: list[Diagnostic]) -> dict[str, Entry]:
             message = "must be a mapping; write {} where there is nothing to say"
             problems.append(fleet_error("MA401", where, message, agent=name))
         else:
-            entries[name] = _entry(name, dict(value or {}), where, problems)
+            entries[name] = _entry(name, dict(value or {}), where, problems, rollout or Policy())
     return entries
 
 
-def _entry(name: str, raw: dict[str, Any], where: str, problems: list[Diagnostic]) -> Entry:
+def _entry(name: str, raw: dict[str, Any], where: str, problems: list[Diagnostic], rollout: Policy) -> Entry:
     for key in raw:
         if key not in _KEYS:
             problems.append(
@@ -178,6 +182,10 @@ def _entry(name: str, raw: dict[str, Any], where: str, problems: list[Diagnostic
         min_healthy_time=float(times["min_healthy_time"]),
         format=str(raw.get("format") or ""),
         silence=read_silence(raw.get("silence"), f"{where}.silence", problems),
+        hooks=read_hooks(raw.get("hooks"), f"{where}.hooks", problems, name),
+        rollout=read_policy(raw["rollout"], f"{where}.rollout", problems, rollout, name)
+        if raw.get("rollout") is not None
+        else None,
     )
 
 

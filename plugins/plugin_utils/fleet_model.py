@@ -19,6 +19,7 @@ from ansible_collections.muster.agents.plugins.plugin_utils.diagnostics import (
 from ansible_collections.muster.agents.plugins.plugin_utils.fleet import Entry, Resources
 from ansible_collections.muster.agents.plugins.plugin_utils.formats import catalogue
 from ansible_collections.muster.agents.plugins.plugin_utils.quantity import cpu_percent, memory_bytes
+from ansible_collections.muster.agents.plugins.plugin_utils.rollout import Policy
 from ansible_collections.muster.agents.plugins.plugin_utils.runtimes import Runtime
 from ansible_collections.muster.agents.plugins.plugin_utils.spec import Spec
 
@@ -41,7 +42,7 @@ class Inputs:
     over the whole inventory. `secret_names`: the keys of `agent_secrets`; None where they are not known, and then none is
     missed; `vault_hint` says how to add one. `credentials_key`: the fleet's is there. `host_address`: under which name other
     hosts reach one. `host_memory`: bytes that a host declares for agents, or None. `whole`: every entry of the fleet could
-    be read.
+    be read. `rollout`: the policy of every agent that has none of its own.
     """
 
     fleet: Mapping[str, Entry]
@@ -57,6 +58,7 @@ class Inputs:
     host_memory: Callable[[str], int | None] = lambda host: None
     library: Library = field(default_factory=Library)
     whole: bool = True
+    rollout: Policy = field(default_factory=Policy)
 
 
 @dataclass(frozen=True)

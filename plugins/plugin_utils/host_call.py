@@ -10,16 +10,23 @@ import json
 import re
 import socket
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.muster.agents.plugins.module_utils.engine import envfile
 from ansible_collections.muster.agents.plugins.module_utils.engine import request as engine_request
-from ansible_collections.muster.agents.plugins.module_utils.engine.commit import FAILED, REMOVED, REVERTED
+from ansible_collections.muster.agents.plugins.module_utils.engine.commit import (
+    FAILED,
+    REFUSED,
+    RELEASED,
+    REMOVED,
+    REVERTED,
+)
 from ansible_collections.muster.agents.plugins.module_utils.engine.errors import EngineError
+from ansible_collections.muster.agents.plugins.module_utils.engine.layout import workload_key
 from ansible_collections.muster.agents.plugins.plugin_utils import mosquitto
 from ansible_collections.muster.agents.plugins.plugin_utils.engine_archive import engine_archive
 from ansible_collections.muster.agents.plugins.plugin_utils.plan import DERIVED_PASSWORD
@@ -27,10 +34,11 @@ from ansible_collections.muster.agents.plugins.plugin_utils.plan import DERIVED_
 _MODULE = "muster.agents.engine_call"
 # The inventory variables that hold secrets. They are read here, at the last moment, and are never a task's argument.
 SECRETS, CREDENTIALS_KEY = "agent_secrets", "fleet_credentials_key"
+UNREACHABLE = "unreachable"
 
 
 class HostRefused(Exception):
-    """The engine, or what stands before it, said no. `kind` is the engine's word for it."""
+    """The engine, or what stands before it, said no. `kind` is the engine's word for it, or `unreachable`."""
 
     def __init__(self, message: str, kind: str = "refused") -> None:
         super().__init__(message)
@@ -43,24 +51,30 @@ def call_engine(
     request: Mapping[str, Any],
     secrets: Mapping[str, Mapping[str, str]],
 ) -> dict[str, Any]:
-    """Run one request on the task's host and return the engine's report. Raises HostRefused in one line."""
+    """Run one request on the task's host and return the engine's report. Raises HostRefused in one line.
+
+    `request` may add to `who`, for the host's history.
+    """
     archive, digest = engine_archive()
     whole = {
         "format": engine_request.FORMAT,
-        "who": _who(),
         "check_mode": bool(action._task.check_mode),
         **request,
+        "who": {**_who(), **request.get("who", {})},
     }
-    result = action._execute_module(
-        module_name=_MODULE,
-        module_args={
-            "engine": base64.b64encode(archive).decode(),
-            "engine_sha256": digest,
-            "request": _packed(whole),
-            "secrets": _packed(secrets),
-        },
-        task_vars=dict(task_vars),
-    )
+    try:
+        result = action._execute_module(
+            module_name=_MODULE,
+            module_args={
+                "engine": base64.b64encode(archive).decode(),
+                "engine_sha256": digest,
+                "request": _packed(whole),
+                "secrets": _packed(secrets),
+            },
+            task_vars=dict(task_vars),
+        )
+    except AnsibleConnectionFailure as error:
+        raise HostRefused(f"unreachable: {' '.join(str(error).split())}", UNREACHABLE) from None
     report = result.get("report")
     if not isinstance(report, dict):
         raise HostRefused(_one_line(result), "unsupported" if _no_python(result) else "refused")
@@ -107,15 +121,23 @@ def missing(what: str, name: str) -> dict[str, str]:
 
 
 def sentence(outcome: Mapping[str, Any]) -> str:
-    """What became of one agent, why, and its last words."""
+    """What became of one agent, in which phase, why, and its last words."""
     name, before = outcome["name"], outcome["before"]
     ends = {
+        RELEASED: f"{name} is on {outcome['after']} and healthy",
         REVERTED: f"{name} was reverted to {before}, which is serving again",
         REMOVED: f"{name} was not released, and there was no release to go back to: nothing of it runs",
-        FAILED: f"{name} failed",
+        REFUSED: f"{name} was left as it is",
+        FAILED: f"{name} failed, and nothing of it is healthy",
     }
+    why = "; ".join(filter(None, [outcome["reason"], *outcome.get("warnings", ())]))
     log = "".join(f"\n    | {line}" for line in outcome["log"])
-    return f"{ends[outcome['result']]}: the new release {outcome['reason']}{log}"
+    return f"{ends[outcome['result']]}: {outcome.get('phase') or 'gate'}: the new release {why}{log}"
+
+
+def problem(host: str, error: HostRefused) -> dict[str, str]:
+    """What a task that does not fail itself tells the end of the play about its host."""
+    return {"kind": error.kind, "msg": f"{host}: {error}"}
 
 
 def secret_names(action: ActionBase, task_vars: Mapping[str, Any]) -> list[str]:
@@ -139,6 +161,14 @@ def _templated(action: ActionBase, value: Any, name: str) -> Any:
     except Exception:  # noqa: BLE001 - Ansible's own message would show the value
         hint = "if it holds `{{` or `{%` as it stands, mark it !unsafe"
         raise AnsibleActionFail(f"{name} cannot be templated; {hint}") from None
+
+
+def values_of(
+    action: ActionBase, task_vars: Mapping[str, Any], manifests: Iterable[Mapping[str, Any]]
+) -> dict[str, dict[str, str]]:
+    """The secrets of releases, by workload: what their manifests name, as the inventory has it today."""
+    secrets = Secrets(action, task_vars)
+    return {workload_key(one["kind"], one["name"]): secrets.of(one.get("secrets") or {}) for one in manifests}
 
 
 class Secrets:

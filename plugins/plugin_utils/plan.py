@@ -34,8 +34,10 @@ from ansible_collections.muster.agents.plugins.plugin_utils.fleet_model import (
     environment_of,
     plain,
 )
+from ansible_collections.muster.agents.plugins.plugin_utils.hooks import CONTROLLER, HOST, Hook
 from ansible_collections.muster.agents.plugins.plugin_utils.render_config import render_config
 from ansible_collections.muster.agents.plugins.plugin_utils.render_unit import render_unit
+from ansible_collections.muster.agents.plugins.plugin_utils.rollout import Policy
 from ansible_collections.muster.agents.plugins.plugin_utils.runtimes import Artifact, unbuilt
 from ansible_collections.muster.agents.plugins.plugin_utils.spec import Mqtt
 
@@ -53,15 +55,20 @@ class UnitTemplate:
 
 @dataclass
 class Plan:
-    """`hosts`: host → list of {manifest, files, secrets}, where `secrets` maps a variable to where its value comes from.
+    """`hosts`: host → list of {manifest, files}; a manifest's `secrets` maps a variable to where its value comes from.
 
     `names` are the selected fleet keys, `ids` every agent id of the whole fleet, `artifacts` what may have to be pushed.
+    `rollout` is the policy of all, `rollouts` those of agents that have their own, `hooks` the agents' hooks that run on
+    the controller, by moment.
     """
 
     names: list[str]
     fleet: list[str]
     pool: list[str]
     ids: list[str]
+    rollout: Policy
+    rollouts: dict[str, Policy] = field(default_factory=dict)
+    hooks: dict[str, dict[str, Hook]] = field(default_factory=dict)
     hosts: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     artifacts: dict[str, Artifact] = field(default_factory=dict)
 
@@ -80,6 +87,9 @@ def make_plan(inputs: Inputs, found: Survey, template: UnitTemplate, asked: obje
         fleet=list(inputs.fleet),
         pool=_pool(inputs),
         ids=sorted(one.agent_id for one in found.instances if one.agent.spec.mqtt is not None),
+        rollout=inputs.rollout,
+        rollouts={name: policy for name in chosen if (policy := inputs.fleet[name].rollout)},
+        hooks={name: here for name in chosen if (here := _hooks(inputs.fleet[name], CONTROLLER))},
     )
     problems: list[Diagnostic] = []
     for instance in found.instances:
@@ -94,6 +104,10 @@ def make_plan(inputs: Inputs, found: Survey, template: UnitTemplate, asked: obje
     if problems:
         raise InputError(problems)
     return plan
+
+
+def _hooks(entry: Entry, side: str) -> dict[str, Hook]:
+    return {moment: hook for moment, hook in entry.hooks.items() if hook.where == side}
 
 
 def _pool(inputs: Inputs) -> list[str]:
@@ -138,9 +152,8 @@ def _workload(
         plan.artifacts[artifact.sha256] = artifact
     mqtt = _resolved(spec.mqtt, environment)
     return {
-        "manifest": _manifest(instance, mqtt, texts, sorted(configs), login),
+        "manifest": _manifest(instance, mqtt, texts, sorted(configs), login, secrets),
         "files": texts,
-        "secrets": secrets,
     }
 
 
@@ -240,6 +253,7 @@ def _manifest(
     texts: Mapping[str, str],
     configs: list[str],
     login: Mapping[str, str],
+    secrets: Mapping[str, Mapping[str, str]],
 ) -> dict[str, Any]:
     agent = instance.agent
     runtime, spec, entry = agent.runtime, agent.spec, agent.entry
@@ -270,6 +284,12 @@ def _manifest(
     }
     if len(configs) > 1:
         about["configs"] = configs
+    if secrets:
+        about["secrets"] = secrets
+    if hooks := _hooks(entry, HOST):
+        about["hooks"] = {
+            moment: {"run": list(hook.run), "timeout": hook.timeout} for moment, hook in hooks.items()
+        }
     if spec.version:
         about["version"] = spec.version
     if mqtt is not None:

@@ -41,6 +41,7 @@ from ansible_collections.muster.agents.plugins.plugin_utils.host_call import (
 )
 from ansible_collections.muster.agents.plugins.plugin_utils.policy import apply, read_silence
 from ansible_collections.muster.agents.plugins.plugin_utils.quantity import memory_bytes
+from ansible_collections.muster.agents.plugins.plugin_utils.rollout import read_policy
 from ansible_collections.muster.agents.plugins.plugin_utils.runtimes import read_runtimes
 
 # What agent_plan and agent_config both take.
@@ -51,9 +52,10 @@ FLEET_OPTIONS: dict[str, dict[str, Any]] = {
     "broker_url": {"type": "str"},
     "broker_group": {"type": "str", "default": "broker"},
     "silence": {"type": "raw", "default": {}},
+    "rollout": {"type": "raw"},
     "strict": {"type": "bool", "default": False},
 }
-_SILENCE = "fleet_silence"
+_SILENCE, _ROLLOUT = "fleet_silence", "fleet_rollout"
 # Endings under which a config is looked for when the fleet does not name its file; the last is a folder.
 _ENDINGS = (".toml", ".yaml", ".yml", ".json", "")
 
@@ -121,7 +123,8 @@ def _inputs(
 ) -> Inputs:
     roots = search_roots(variables)
     fleet = options["fleet"]
-    entries = read_fleet(fleet, problems)
+    rollout = read_policy(options["rollout"], _ROLLOUT, problems)
+    entries = read_fleet(fleet, problems, rollout)
     values = _HostValues(variables, required=deploying)
     below = functools.lru_cache(maxsize=None)(files_below)
     return Inputs(
@@ -137,6 +140,7 @@ def _inputs(
         host_address=lambda host: str(values.get(host, "ansible_host") or host),
         host_memory=functools.partial(_host_memory, values, problems),
         whole=isinstance(fleet, Mapping) and len(entries) == len(fleet),
+        rollout=rollout,
     )
 
 

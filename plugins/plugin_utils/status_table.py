@@ -23,6 +23,14 @@ def duration(seconds: float) -> str:
     return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
 
 
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as their longest word."""
+    widths = [max(len(row[index]) for row in [header, *rows]) for index in range(len(header))]
+    return "\n".join(
+        "  ".join(word.ljust(width) for word, width in zip(row, widths)).rstrip() for row in [header, *rows]
+    )
+
+
 def status_table(
     agents: Sequence[Mapping[str, Any]], silent: Mapping[str, str], absent: Sequence[str] = ()
 ) -> str:
@@ -31,10 +39,7 @@ def status_table(
     """
     rows = [_row(agent) for agent in sorted(agents, key=lambda agent: (agent["name"], agent["host"]))]
     rows += [("?", host, *["-"] * (len(_COLUMNS) - 2)) for host in sorted(silent)]
-    widths = [max(len(row[index]) for row in [_COLUMNS, *rows]) for index in range(len(_COLUMNS))]
-    lines = [
-        "  ".join(word.ljust(width) for word, width in zip(row, widths)).rstrip() for row in [_COLUMNS, *rows]
-    ]
+    lines = text_table(_COLUMNS, rows).split("\n")
     notes = [f"{agent['name']} on {agent['host']}: {agent['detail']}" for agent in agents if agent["detail"]]
     notes += [f"{host}: {reason}" for host, reason in sorted(silent.items())]
     notes += [f"{name}: on none of the hosts that answered" for name in absent]

@@ -18,6 +18,9 @@ After=network-online.target mosquitto.service
 [Service]
 Type=oneshot
 ExecStart={engine} resume
+# Killed itself, it begins again; what it says with an exit status is for a person.
+Restart=on-abnormal
+RestartSec=2
 
 [Install]
 WantedBy=multi-user.target

@@ -1,6 +1,9 @@
 # Copyright: muster.agents contributors
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The command `muster`: `status` and `resume` for people on the host; `apply` and `carry-on` for the controller."""
+"""The command `muster`, for people on the host; `apply` and `carry-on` are for the controller.
+
+Each command is a function here that asks the module of its name and prints what it says.
+"""
 
 from __future__ import annotations
 
@@ -10,81 +13,241 @@ import os
 import socket
 import sys
 import traceback
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from . import VERSION, detach, recover, release, request, retire, status
-from .errors import EngineError
+from . import (
+    completion,
+    detach,
+    diff,
+    history,
+    logs,
+    maintenance,
+    names,
+    recover,
+    release,
+    releases,
+    report,
+    request,
+    retire,
+    rollback,
+    status,
+)
+from .commit import REMOVED, REVERTED
+from .errors import Busy, EngineError, NoRoom, Unsupported
 from .layout import Layout
 from .lock import locked
+from .options import parser
+from .state import State, load
+from .table import terminal_width
+
+_INTERRUPTED = 130
+# How many the fleet keeps is known to the controller only: from here nothing proven is pruned.
+_KEEP_ALL = 1_000_000
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit codes: 0 done; 1 refused or not healthy; 69 this host cannot run agents; 73 no room; 74 input or output
-    failed; 75 busy; 77 not root.
+class NotRoot(EngineError):
+    kind = "not_root"
+    exit_code = 77
+
+
+class IoFailed(EngineError):
+    kind = "io"
+    exit_code = 74
+
+
+_KINDS = {one.kind: one for one in (EngineError, Unsupported, Busy, NoRoom, NotRoot, IoFailed)}
+
+
+def main(arguments: Sequence[str] | None = None, layout: Layout = Layout()) -> int:  # noqa: B008 - it is frozen
+    """Exit codes: 0 done and all is well; 1 refused, not healthy, or it differs; 2 wrong usage; 69 this host cannot run
+    agents; 73 no room; 74 input or output failed; 75 busy; 77 not root; 130 Ctrl-C.
     """
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
-        return int(options.run(Layout(), options))
+        code = _run(layout, options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has had enough, as in `muster history | head`; what is still to be flushed must go somewhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return code
+
+
+def _run(layout: Layout, options: argparse.Namespace) -> int:
+    try:
+        if options.command not in ("completion", "apply", "carry-on"):
+            _require_root(layout)
+        return _COMMANDS[options.command](layout, options)
+    except BrokenPipeError:
+        raise
     except EngineError as error:
-        sys.stderr.write(f"muster: {error}\n")
-        return error.exit_code
+        return _refuse(options, error)
     except PermissionError as error:
-        sys.stderr.write(f"muster: {error}; run it as root\n")
-        return 77
+        return _refuse(options, NotRoot(f"{error}; run it as root"))
     except OSError as error:
+        return _refuse(options, IoFailed(str(error)))
+
+
+def _require_root(layout: Layout) -> None:
+    if layout.lib.is_dir() and not os.access(layout.lib, os.R_OK):
+        raise NotRoot("what runs here is for root to see; try sudo")
+
+
+def _refuse(options: argparse.Namespace, error: EngineError) -> int:
+    if getattr(options, "json", False):
+        _say(json.dumps({"error": str(error), "kind": error.kind}))
+    else:
         sys.stderr.write(f"muster: {error}\n")
-        return 74
+    return error.exit_code
 
 
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
+def _say(text: str) -> None:
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="muster", description="Agents on this host: what runs, and finishing what was interrupted."
-    )
-    parser.add_argument("--version", action="version", version=f"muster {VERSION}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    show = commands.add_parser("status", help="what runs here, and whether it is ready")
-    show.add_argument("--json", action="store_true")
-    show.set_defaults(run=_status)
-    resume = commands.add_parser("resume", help="finish or revert a release that was interrupted")
-    resume.set_defaults(run=_resume)
-    apply = commands.add_parser("apply", help="carry out a request from standard input (for the controller)")
-    apply.set_defaults(run=_apply)
-    carry_on = commands.add_parser("carry-on", help="the detached half of apply")
-    carry_on.add_argument("scratch", type=Path)
-    carry_on.set_defaults(run=_carry_on)
-    return parser
+def _tell(options: argparse.Namespace, document: Mapping[str, Any], text: Callable[[], str]) -> None:
+    _say(json.dumps(document) if options.json else text())
 
 
 def _status(layout: Layout, options: argparse.Namespace) -> int:
-    entries = status.status(layout)
-    if options.json:
-        _say(json.dumps({"version": VERSION, "workloads": entries}))
-    else:
-        _say(f"{'NAME':<24} {'RELEASE':<17} {'STATE':<10} {'READY':<6} {'PORT':>5} {'RESTARTS':>8}  DETAIL")
-        for entry in entries:
-            ready = "yes" if entry["ready"] else "no"
-            _say(
-                f"{entry['name']:<24} {entry['release'] or '-':<17} {entry['state']:<10} {ready:<6} "
-                f"{entry['port'] or 0:>5} {entry['restarts']:>8}  {entry['detail']}"
-            )
-    return 0 if options.json or all(entry["ready"] for entry in entries) else 1
+    found = status.document(layout, options.names)
+    _tell(options, found, lambda: status.as_table(found, terminal_width()))
+    return 0 if status.healthy(found) else 1
+
+
+def _history(layout: Layout, options: argparse.Namespace) -> int:
+    found = history.read(layout)
+    if options.names:
+        found = history.of_agent(found, options.names, names.keys_of(load(layout), [options.names]))
+    found = found[: options.lines]
+    text = history.in_detail if options.verbose else lambda shown: history.as_table(shown, terminal_width())
+    _tell(options, {"entries": found}, lambda: text(found) if found else "nothing has happened yet")
+    return 0
+
+
+def _releases(layout: Layout, options: argparse.Namespace) -> int:
+    state = load(layout)
+    found = releases.releases(layout, state, _chosen(state, options))
+    _tell(options, {"releases": found}, lambda: releases.as_table(found, terminal_width()))
+    return 0
+
+
+def _chosen(state: State, options: argparse.Namespace) -> list[str]:
+    return names.require(state, [options.names]) if options.names else sorted(state.workloads)
+
+
+def _diff(layout: Layout, options: argparse.Namespace) -> int:
+    state = load(layout)
+    if options.old:
+        key = names.require_one(state, options.names)
+        old = releases.resolve(layout, state, key, options.old)
+        new = releases.resolve(layout, state, key, options.new or releases.current(layout, state, key) or "")
+        between = diff.between(layout, key, old, new)
+        _tell(options, between, lambda: diff.between_text(between))
+        return 1 if between["files"] else 0
+    found = diff.host(layout, state, _chosen(state, options))
+    _tell(options, {"workloads": found}, lambda: diff.host_text(found))
+    return 1 if any(entry["drift"] for entry in found) else 0
+
+
+def _logs(layout: Layout, options: argparse.Namespace) -> int:
+    state = load(layout)
+    key = names.require_one(state, options.name)
+    wanted = releases.resolve(layout, state, key, options.release) if options.release else None
+    chosen = logs.Selection(options.lines, options.since, options.follow, options.run, wanted)
+    unit = state.workloads[key]["unit"]
+    if not options.json:
+        return logs.show(layout, key, unit, chosen)
+    lines = logs.entries(layout, key, unit, chosen)
+    if not options.follow:
+        _say(json.dumps({"name": names.name_of(key), "unit": unit, "lines": list(lines)}))
+        return 0
+    for line in lines:
+        _say(json.dumps(line))
+        sys.stdout.flush()
+    return 0
+
+
+def _rollback(layout: Layout, options: argparse.Namespace) -> int:
+    asked = _request(layout, options, target=options.to, keep=_KEEP_ALL)
+    try:
+        found = _checked(detach.run_detached(layout, json.dumps(asked)))
+    except KeyboardInterrupt:
+        sys.stderr.write(
+            "\nmuster: no longer waiting; the rollback goes on, `muster history` will say how it ended\n"
+        )
+        raise
+    _tell(options, found, lambda: report.outcomes_text(found["outcomes"]))
+    return 0 if report.fine(found["outcomes"]) else 1
+
+
+def _hold(layout: Layout, options: argparse.Namespace) -> int:
+    found = maintenance.hold_agents(layout, _parsed(_request(layout, options, note=options.note)))
+    _tell(options, found, lambda: maintenance.as_text(found))
+    return 0
+
+
+def _unhold(layout: Layout, options: argparse.Namespace) -> int:
+    found = maintenance.unhold_agents(layout, _parsed(_request(layout, options)))
+    _tell(options, found, lambda: maintenance.as_text(found))
+    return 0 if all(outcome["ready"] for outcome in found["outcomes"]) else 1
 
 
 def _resume(layout: Layout, options: argparse.Namespace) -> int:
-    who = {"user": os.environ.get("SUDO_USER", "root"), "host": socket.gethostname()}
-    with locked(layout, who, wait=10.0):
-        outcomes = recover.recover(layout, who)
-    for outcome in outcomes:
-        _say(f"{outcome.name}: {outcome.result}: {outcome.reason}")
-    if not outcomes:
-        _say("nothing was unfinished")
-    return 0 if all(outcome.result in ("reverted", "removed") for outcome in outcomes) else 1
+    with locked(layout, _who(), wait=10.0):
+        outcomes = [outcome.as_dict() for outcome in recover.recover(layout, _who())]
+    _tell(options, {"outcomes": outcomes}, lambda: report.outcomes_text(outcomes) or "nothing was unfinished")
+    return 0 if report.fine(outcomes, REVERTED, REMOVED) else 1
+
+
+def _completion(layout: Layout, options: argparse.Namespace) -> int:
+    _say(completion.bash() if options.shell == "bash" else completion.zsh())
+    return 0
+
+
+def _names(layout: Layout, options: argparse.Namespace) -> int:
+    _say("\n".join(names.words(load(layout))))
+    return 0
+
+
+def _release_ids(layout: Layout, options: argparse.Namespace) -> int:
+    state = load(layout)
+    _say(
+        "\n".join(
+            one for key in names.keys_of(state, [options.name]) for one in releases.on_disk(layout, key)
+        )
+    )
+    return 0
+
+
+def _request(layout: Layout, options: argparse.Namespace, **more: Any) -> dict[str, Any]:
+    """The request that the controller would send for this. Raises EngineError for a name of nothing here."""
+    names.require(load(layout), options.names)
+    return {
+        "format": request.FORMAT,
+        "phase": options.command,
+        "who": _who(),
+        "names": list(options.names),
+        **more,
+    }
+
+
+def _parsed(asked: Mapping[str, Any]) -> request.Request:
+    return request.parse(json.dumps(asked))
+
+
+def _who() -> dict[str, str]:
+    return {"user": os.environ.get("SUDO_USER") or "root", "host": socket.gethostname()}
+
+
+def _checked(found: dict[str, Any]) -> dict[str, Any]:
+    """A report; raises the error that it reports."""
+    if "error" in found:
+        raise _KINDS.get(str(found.get("kind")), EngineError)(found["error"])
+    return found
 
 
 def _apply(layout: Layout, options: argparse.Namespace) -> int:
@@ -95,41 +258,47 @@ def _apply(layout: Layout, options: argparse.Namespace) -> int:
 
 
 def _carry_on(layout: Layout, options: argparse.Namespace) -> int:
-    text = detach.take_request(options.scratch)
-    detach.leave_report(options.scratch, _reported(lambda: release.switch_over(layout, request.parse(text))))
+    asked = request.parse(detach.take_request(options.scratch))
+    second_half = rollback.rollback if asked.phase == "rollback" else release.switch_over
+    detach.leave_report(options.scratch, _reported(lambda: second_half(layout, asked)))
     return 0
 
 
 def _dispatch(layout: Layout, asked: request.Request, text: str) -> dict[str, Any]:
-    if asked.phase == "stage":
-        return release.stage(layout, asked)
-    if asked.phase == "switch":
+    detached = asked.phase == "switch" or (asked.phase == "rollback" and not asked.check_mode)
+    if detached:
         return detach.run_detached(layout, text)
     if asked.phase == "release":
         return _stage_and_switch(layout, asked, text)
-    if asked.phase == "retire":
-        return retire.retire(layout, asked)
-    if asked.phase == "remove":
-        return retire.remove_agents(layout, asked)
-    if asked.phase == "status":
-        return {"workloads": status.status(layout)}
-    raise EngineError(f"unknown phase {asked.phase!r}")
+    phases: dict[str, Callable[[], dict[str, Any]]] = {
+        "stage": lambda: release.stage(layout, asked),
+        "rollback": lambda: rollback.rollback(layout, asked),
+        "retire": lambda: retire.retire(layout, asked),
+        "remove": lambda: retire.remove_agents(layout, asked),
+        "hold": lambda: maintenance.hold_agents(layout, asked),
+        "unhold": lambda: maintenance.unhold_agents(layout, asked),
+        "status": lambda: status.document(layout),
+        "releases": lambda: releases.named(layout, asked.names),
+    }
+    if asked.phase not in phases:
+        raise EngineError(f"unknown phase {asked.phase!r}")
+    return phases[asked.phase]()
 
 
 def _stage_and_switch(layout: Layout, asked: request.Request, text: str) -> dict[str, Any]:
     """Both halves in one call, for a workload that no other host's depends on."""
-    report = release.stage(layout, asked)
+    staged = release.stage(layout, asked)
     ready = not (
-        asked.check_mode or report["refused"] or report["missing_packages"] or report["missing_runtimes"]
+        asked.check_mode or staged["refused"] or staged["missing_packages"] or staged["missing_runtimes"]
     )
-    if ready and any(one["action"] != "nothing" for one in report["workloads"]):
-        report.update(detach.run_detached(layout, text))
-    return report
+    if ready and any(one["action"] != "nothing" for one in staged["workloads"]):
+        staged.update(detach.run_detached(layout, text))
+    return staged
 
 
-def _reported(work: Any) -> dict[str, Any]:
+def _reported(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     try:
-        report: dict[str, Any] = work()
+        return work()
     except EngineError as error:
         return {"error": str(error), "kind": error.kind}
     except OSError as error:
@@ -137,4 +306,21 @@ def _reported(work: Any) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001 - the caller gets a sentence, the journal what a developer needs
         traceback.print_exc()
         return {"error": f"internal error: {type(error).__name__}: {error}", "kind": "internal"}
-    return report
+
+
+_COMMANDS: dict[str, Callable[[Layout, argparse.Namespace], int]] = {
+    "status": _status,
+    "history": _history,
+    "releases": _releases,
+    "rollback": _rollback,
+    "diff": _diff,
+    "logs": _logs,
+    "hold": _hold,
+    "unhold": _unhold,
+    "resume": _resume,
+    "completion": _completion,
+    "apply": _apply,
+    "carry-on": _carry_on,
+    "_names": _names,
+    "_releases": _release_ids,
+}

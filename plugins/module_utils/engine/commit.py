@@ -2,33 +2,43 @@
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Phase 6, commit or revert: every workload ends on exactly one release, and what it is called is what was seen.
 
-A revert is a release like any other: the previous one is switched back and gated too.
+A revert is a release like any other: the previous one is switched back and gated too. It touches only processes that the
+transaction touched: where the one from before still runs, the files go back and the gate only looks.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import systemd
-from .compare import RESTART
+from . import manifest, systemd
+from .compare import NOT_RECORDED, RECORD, RELOAD, RESTART, Change, owed_file
 from .errors import EngineError
-from .files import read_bytes
+from .files import remove
 from .gate import Watch, start_and_gate
 from .layout import Layout
-from .state import State
-from .switch import register, switch, take_down
+from .manifest import Manifest
+from .state import State, released_before
+from .switch import Swap, forget, from_dict, register, stop, undo
+from .systemd import Unit
 
 RELEASED = "released"  # the new release is current and healthy
 REVERTED = "reverted"  # it was not healthy; the previous release is current again, and healthy
 REMOVED = "removed"  # it was not healthy and there was none before: nothing of it runs
 FAILED = "failed"  # nothing that the engine could bring up is healthy
+REFUSED = "refused"  # nothing of it was changed; what ran before runs on
+UNCHANGED = "unchanged"  # there was nothing to do
 _KEEP_PROVEN = 50
 
 
 @dataclass
 class Outcome:
-    """What became of one workload. `reason` and `log` say why a release was not kept."""
+    """What became of one workload.
+
+    `phase`, `reason` and `log` say where and why a release was not kept, `seconds` how long each phase took, `warnings`
+    what went wrong beside.
+    """
 
     key: str
     name: str
@@ -38,78 +48,177 @@ class Outcome:
     reason: str = ""
     log: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    phase: str = ""
+    warnings: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        return dict(vars(self))
+        rounded = {phase: round(taken, 3) for phase, taken in self.seconds.items()}
+        return {**vars(self), "seconds": rounded}
 
 
-def commit(layout: Layout, state: State, watch: Watch, before: str | None) -> Outcome:
+@dataclass(frozen=True)
+class Touched:
+    """What the transaction knows of one workload from before its first change: enough to go back without the new release.
+
+    `invocation` is systemd's id of the start that ran then, "" where none did.
+    """
+
+    key: str
+    unit: str
+    before: str | None
+    after: str
+    invocation: str
+    action: str
+    swaps: tuple[Swap, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        swaps = [swap.as_dict() for swap in self.swaps]
+        return {"unit": self.unit, "invocation": self.invocation, "action": self.action, "swaps": swaps}
+
+
+@dataclass
+class Failure:
+    """A workload that does not stay on its new release: where and why, with its last log lines."""
+
+    touched: Touched
+    phase: str
+    reason: str
+    log: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def touched_by(transaction: Mapping[str, Any], key: str, unit: str) -> Touched:
+    """Read back what `state.json` says. Raises EngineError where it cannot be followed."""
+    raw = transaction.get("touched", {}).get(key)
+    if raw is None:
+        raise EngineError(
+            "the transaction does not say what it touched; deploy again, which puts everything right"
+        )
+    return Touched(
+        key,
+        str(raw.get("unit", unit)),
+        transaction["before"][key],
+        transaction["after"][key],
+        str(raw.get("invocation", "")),
+        str(raw.get("action", RESTART)),
+        tuple(from_dict(one) for one in raw.get("swaps", ())),
+    )
+
+
+def commit(layout: Layout, state: State, change: Change, watch: Watch, secrets_text: str | None) -> Outcome:
     """Write down that the release is current and proven."""
     document = watch.manifest
-    proven = [release for release in state.proven(document.key) if release != document.release]
+    outcome = Outcome(document.key, document.name, RELEASED, change.before, document.release)
+    known = state.proven(document.key)
+    if NOT_RECORDED in change.reasons:
+        known = [
+            one for one in released_before(layout, document.key) if layout.release(document.key, one).is_dir()
+        ]
+        outcome.warnings.append(
+            "state.json did not know it: of its earlier releases only those count as proven that the history names "
+            f"({', '.join(known) or 'none'})"
+        )
+    proven = [release for release in known if release != document.release]
     state.workloads[document.key] = {
         "release": document.release,
         "proven": [*proven, document.release][-_KEEP_PROVEN:],
         "unit": document.unit,
         "base": document.base,
         "agent_id": document.gate.agent_id,
+        "secrets": state.digest(secrets_text),
     }
-    return Outcome(
-        document.key, document.name, RELEASED, before, document.release, seconds={"gate": watch.seconds}
-    )
+    remove(owed_file(layout, document.key))
+    return outcome
 
 
-def revert(
-    layout: Layout, state: State, failed: dict[str, Watch], before: dict[str, str | None], parallel: int
-) -> list[Outcome]:
+def revert(layout: Layout, state: State, failures: list[Failure], parallel: int) -> list[Outcome]:
     """Bring back what ran before, all at once, and gate it too."""
+    units = systemd.show([failure.touched.unit for failure in failures])
     outcomes = []
     back: dict[str, Watch] = {}
-    for key, watch in failed.items():
+    for failure in failures:
+        touched = failure.touched
         outcome = Outcome(
-            key,
-            watch.manifest.name,
+            touched.key,
+            touched.key.partition("/")[2],
             FAILED,
-            before[key],
+            touched.before,
             None,
-            watch.verdict or "",
-            watch.log,
-            {"gate": watch.seconds},
+            failure.reason,
+            failure.log,
+            dict(failure.seconds),
+            failure.phase,
         )
         outcomes.append(outcome)
         try:
-            restored = _restore(layout, key, before[key], watch)
+            watch = _restore(layout, touched, units[touched.unit])
         except (EngineError, OSError) as error:
+            outcome.phase = "revert"
             outcome.reason += f"; and the revert failed: {error}"
             continue
-        if restored is None:
+        if watch is None:
             outcome.result = REMOVED
-            state.workloads.pop(key, None)
+            state.workloads.pop(touched.key, None)
         else:
-            back[key] = restored
+            back[touched.key] = watch
     complaints = register(watch.manifest.unit for watch in back.values())
     for watch in back.values():
         watch.verdict = complaints.get(watch.manifest.unit)
     start_and_gate((watch for watch in back.values() if watch.verdict is None), parallel)
     for outcome in outcomes:
-        watch_back = back.get(outcome.key)
-        if watch_back is None:
-            continue
-        outcome.after, outcome.seconds["revert"] = watch_back.manifest.release, watch_back.seconds
-        if watch_back.healthy:
-            outcome.result = REVERTED
-        else:
-            outcome.reason += f"; and the previous release is not healthy either: it {watch_back.verdict}"
+        if outcome.key in back:
+            _judge(outcome, back[outcome.key])
     return outcomes
 
 
-def _restore(layout: Layout, key: str, release: str | None, watch: Watch) -> Watch | None:
-    """Put the previous release and its secrets back on disk; None where there was none and all is taken down."""
-    if release is None:
-        take_down(layout, key, watch.manifest)
+def _judge(outcome: Outcome, watch: Watch) -> None:
+    outcome.after, outcome.seconds["revert"] = watch.manifest.release, watch.seconds
+    if watch.healthy:
+        outcome.result = REVERTED
+        return
+    outcome.phase = "revert"
+    outcome.reason += f"; and the previous release is not healthy either: it {watch.verdict}"
+    outcome.log += watch.log
+
+
+def _restore(layout: Layout, touched: Touched, unit: Unit) -> Watch | None:
+    """Put the previous release and its secrets back on disk; None where there was none and all is taken down.
+
+    Raises EngineError where something of it is gone, after all that can be was brought back and started.
+    """
+    if touched.before is None:
+        stop(touched.unit)
+        faults = undo(touched.swaps)
         systemd.daemon_reload()
-        systemd.run("systemctl", "reset-failed", "--", watch.manifest.unit)
+        systemd.run("systemctl", "reset-failed", "--", touched.unit)
+        if faults:
+            raise EngineError("; ".join(faults))
         return None
-    secrets = read_bytes(layout.secrets_before(key))
-    document = switch(layout, key, release, secrets.decode() if secrets is not None else None)
-    return Watch(document, RESTART)
+    faults = undo(touched.swaps)
+    try:
+        document: Manifest | None = manifest.read(layout, touched.key, touched.before)
+    except EngineError as error:
+        document = None
+        faults.append(str(error))
+    action = _way_back(touched, unit)
+    if document is None or faults:
+        # It cannot be judged, so it is not called healthy; but it serves if it can.
+        systemd.daemon_reload()
+        if action == RESTART:
+            systemd.restart(touched.unit)
+        raise EngineError("; ".join(faults))
+    return Watch(document, action)
+
+
+def _way_back(touched: Touched, unit: Unit) -> str:
+    """Whether the process must change at all: not if it is the one from before the transaction."""
+    same = bool(touched.invocation) and unit.invocation == touched.invocation
+    if not (same and unit.running) or unit.job:
+        return RESTART
+    return RELOAD if touched.action == RELOAD else RECORD
+
+
+def forget_all(touched: Mapping[str, Touched]) -> None:
+    """Remove what lay beside, for workloads whose transaction is over."""
+    for one in touched.values():
+        forget(one.swaps)

@@ -3,85 +3,148 @@
 """Run the second half of a release in a transient unit, so that it outlives whoever asked for it.
 
 The request lies in /run (memory, 0600) until the unit has read it, because it carries secrets; the report comes back
-the same way.
+the same way. Whoever waits holds a lock on the directory of both, so that it is known when nobody does any more.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import secrets
+import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from . import boot, systemd
 from .errors import EngineError
-from .files import make_directory, remove, write
+from .files import OURS, make_directory, remove, write
+from .install import is_installed
 from .layout import Layout
+from .state import load
 
 _POLL = 0.05
-_FORGOTTEN = 3600.0
-_REQUEST, _REPORT = "request.json", "report.json"
+_PREFIX = "muster-release-"
+_REQUEST, _REPORT, _ENGINE = "request.json", "report.json", "muster.pyz"
 
 
 def run_detached(layout: Layout, request_text: str) -> dict[str, Any]:
     """Start the unit, wait for its report. Raises EngineError where the unit ended without one."""
-    name = f"muster-release-{secrets.token_hex(4)}"
-    scratch = layout.run / name
+    name = f"{_PREFIX}{secrets.token_hex(4)}"
     make_directory(layout.run, 0o700)
     _sweep(layout)
     boot.ensure(layout)
-    scratch.mkdir(mode=0o700)
-    write(scratch / _REQUEST, request_text.encode(), 0o600)
-    started = systemd.run(
-        "systemd-run",
-        "--quiet",
-        "--collect",
-        f"--unit={name}",
-        "--property=Description=muster: release of agents",
-        "--property=KillMode=mixed",
-        f"--property=OnFailure={boot.UNIT}",
-        "--",
-        sys.executable,
-        "-I",
-        os.path.abspath(sys.argv[0]),
-        "carry-on",
-        str(scratch),
-    )
-    if started.returncode != 0:
-        remove(scratch)
-        raise EngineError(f"systemd-run: {started.stderr.strip()}")
-    return _wait(scratch, f"{name}.service")
+    with _scratch(layout.run / name) as scratch:
+        write(scratch / _REQUEST, request_text.encode(), 0o600)
+        started = systemd.run(
+            "systemd-run",
+            "--quiet",
+            "--collect",
+            f"--unit={name}",
+            "--property=Description=muster: release of agents",
+            "--property=KillMode=mixed",
+            f"--property=OnFailure={boot.UNIT}",
+            "--",
+            sys.executable,
+            "-I",
+            str(_engine(layout, scratch)),
+            "carry-on",
+            str(scratch),
+        )
+        if started.returncode != 0:
+            raise EngineError(f"systemd-run: {started.stderr.strip()}; nothing was changed")
+        return _wait(layout, scratch, f"{name}.service")
+
+
+def _engine(layout: Layout, scratch: Path) -> Path:
+    """This engine, at a place where it stays for as long as the unit runs: whoever called may remove the file it came in."""
+    program = Path(sys.argv[0])
+    if is_installed(layout, program):
+        return layout.engine
+    write(scratch / _ENGINE, program.read_bytes(), 0o700)
+    return scratch / _ENGINE
+
+
+@contextlib.contextmanager
+def _scratch(path: Path) -> Iterator[Path]:
+    """A directory under a lock that ends with this process. It gets its name only once it is locked."""
+    unnamed = path.with_name(f".{path.name}{OURS}new")
+    unnamed.mkdir(mode=0o700)
+    handle = os.open(unnamed, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        os.rename(unnamed, path)
+        yield path
+    finally:
+        for left in (unnamed, path):
+            with contextlib.suppress(OSError):
+                remove(left)
+        os.close(handle)
 
 
 def _sweep(layout: Layout) -> None:
-    """Reports that nobody came back for, because the controller was gone."""
-    for report in layout.run.glob(f"muster-release-*/{_REPORT}"):
-        if time.time() - report.stat().st_mtime > _FORGOTTEN:
-            remove(report.parent)
+    """Remove what nobody waits for any more, because the controller was gone, once its unit has ended."""
+    for scratch in layout.run.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            handle = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _ended(f"{scratch.name}.service"):
+                    remove(scratch)
+            finally:
+                os.close(handle)
 
 
-def _wait(scratch: Path, unit: str) -> dict[str, Any]:
+def _ended(unit: str) -> bool:
+    return systemd.show([unit])[unit].active in ("inactive", "failed")
+
+
+def _wait(layout: Layout, scratch: Path, unit: str) -> dict[str, Any]:
+    """The unit's report. Raises EngineError once the unit has ended and there is none that can be read."""
     looks = 0
     while True:
-        ended = looks % 20 == 19 and systemd.show([unit])[unit].active in ("inactive", "failed")
-        if (scratch / _REPORT).exists():
-            report: dict[str, Any] = json.loads((scratch / _REPORT).read_text("utf-8"))
-            remove(scratch)
+        # Asked before the report is looked for: one that is left in between is still found.
+        ended = looks % 20 == 19 and _ended(unit)
+        report = _report(scratch)
+        if report is not None:
             return report
         if ended:
-            remove(scratch)
-            raise EngineError(
-                f"the release was killed, and {boot.UNIT} brings back what ran before; `journalctl -u {unit}` says more"
-            )
+            raise EngineError(f"{_what_happened(layout)}; `journalctl -u {unit}` says more")
         looks += 1
         time.sleep(_POLL)
 
 
+def _report(scratch: Path) -> dict[str, Any] | None:
+    """None while there is none, or none that can be read: /run may be full, or somebody may have cleared it."""
+    try:
+        report = json.loads((scratch / _REPORT).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return report if isinstance(report, dict) else None
+
+
+def _what_happened(layout: Layout) -> str:
+    """In the words of state.json, which alone knows how far a unit came that ended without a report."""
+    with contextlib.suppress(EngineError):
+        if load(layout).transaction is not None:
+            return f"the release was killed, and {boot.UNIT} brings back what ran before"
+    return (
+        "the release was killed, or could not leave its report; nothing is half done. `muster history` says whether it was "
+        "released, reverted, or never begun"
+    )
+
+
 def take_request(scratch: Path) -> str:
-    """Read the request and remove it from the host."""
+    """Read the request and remove it from the host.
+
+    From here on to be told to end is a failure like any other: systemd would call it success and not start the unit that
+    brings back what ran before.
+    """
+    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(1))
     text = (scratch / _REQUEST).read_text("utf-8")
     (scratch / _REQUEST).unlink()
     return text

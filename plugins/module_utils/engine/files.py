@@ -8,9 +8,71 @@ import contextlib
 import grp
 import hashlib
 import os
+import secrets
 import shutil
-import tempfile
+import stat
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Union
+
+OURS = ".muster-"  # is part of every temporary name, so that a later run knows what it may remove
+
+
+@dataclass(frozen=True)
+class File:
+    """What is to be at a path: a file, with its bytes, permissions and, where it matters, its group."""
+
+    data: bytes
+    mode: int = 0o644
+    group: str | None = None
+
+    def is_at(self, path: Path) -> bool:
+        return self.has_bytes(path) and self.has_mode(path)
+
+    def has_bytes(self, path: Path) -> bool:
+        """Compares contents only, of a file that is no link: a link's bytes are somebody else's to change."""
+        try:
+            found = path.lstat()
+            return (
+                stat.S_ISREG(found.st_mode)
+                and found.st_size == len(self.data)
+                and path.read_bytes() == self.data
+            )
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+    def has_mode(self, path: Path) -> bool:
+        """Permissions and group, where there is a file."""
+        found = path.lstat()
+        wanted_group = found.st_gid if self.group is None else grp.getgrnam(self.group).gr_gid
+        return stat.S_IMODE(found.st_mode) == self.mode and found.st_gid == wanted_group
+
+    def make(self, path: Path) -> None:
+        """Write a file that is not there yet, and see it onto the disk."""
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(handle, "wb") as stream:
+            if self.group is not None:
+                os.fchown(stream.fileno(), 0, grp.getgrnam(self.group).gr_gid)
+            os.fchmod(stream.fileno(), self.mode)
+            stream.write(self.data)
+            stream.flush()
+            os.fsync(stream.fileno())
+
+
+@dataclass(frozen=True)
+class Link:
+    """What is to be at a path: a symbolic link."""
+
+    target: str
+
+    def is_at(self, path: Path) -> bool:
+        return read_link(path) == self.target
+
+    def make(self, path: Path) -> None:
+        path.symlink_to(self.target)
+
+
+Entry = Union[File, Link]
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -56,30 +118,31 @@ def make_directory(path: Path, mode: int = 0o755) -> None:
 
 def write(path: Path, data: bytes, mode: int = 0o644, group: str | None = None) -> None:
     """Write beside, fsync, rename. The file is never visible half written nor with a wider mode."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            if group is not None:
-                os.fchown(stream.fileno(), 0, grp.getgrnam(group).gr_gid)
-            os.fchmod(stream.fileno(), mode)
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    fsync_directory(path.parent)
+    put(path, File(data, mode, group))
 
 
 def link(path: Path, target: str) -> None:
     """Point the symbolic link `path` at `target` in one step."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with contextlib.suppress(FileNotFoundError):
-        temporary.unlink()
-    temporary.symlink_to(target)
-    os.replace(temporary, path)
+    put(path, Link(target))
+
+
+def put(path: Path, entry: Entry) -> None:
+    """Have this at `path`. Nothing is done where it is there already, so that a full disk is no obstacle then."""
+    if entry.is_at(path):
+        return
+    temporary = beside(path, secrets.token_hex(4))
+    try:
+        entry.make(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        remove(temporary)
+        raise
     fsync_directory(path.parent)
+
+
+def beside(path: Path, word: str) -> Path:
+    """Where something that belongs to `path` waits for a rename, on the same file system."""
+    return path.with_name(f".{path.name}{OURS}{word}")
 
 
 def read_link(path: Path) -> str | None:
@@ -102,5 +165,10 @@ def remove(path: Path) -> bool:
 
 
 def leftovers(directory: Path) -> list[Path]:
-    """Temporary files and trees that a killed run left in `directory`."""
+    """What a killed run left in a directory that is the engine's own: temporary files and trees."""
     return list(directory.glob(".*.*")) if directory.is_dir() else []
+
+
+def our_leftovers(directory: Path) -> list[Path]:
+    """The same in a directory that others use too: by the engine's own naming only."""
+    return list(directory.glob(f".*{OURS}*")) if directory.is_dir() else []

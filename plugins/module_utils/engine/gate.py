@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from . import systemd
-from .compare import RESTART
+from .compare import RELOAD, RESTART
 from .errors import EngineError
 from .manifest import Gate, Manifest
 from .systemd import Unit
@@ -26,20 +26,23 @@ from .systemd import Unit
 _TICK = 0.2
 _STOP_TIMEOUT = 90.0  # what systemd gives an old process at most, unless its unit says less
 _PROBE_TIMEOUT = 2.0
+_SILENCE = (
+    8 * _PROBE_TIMEOUT
+)  # the longest that two requests of one probe, and a queue of them, keep us waiting
+_MOST_PROBES = 32
 _LONGEST_BODY = 65536
 _LONGEST_QUOTE = 200
 
 
 @dataclass
 class Watch:
-    """One workload on its way to a verdict. Times are of the monotonic clock, `wall` is the epoch's."""
+    """One workload on its way to a verdict. Times are of the monotonic clock: the other one may jump."""
 
     manifest: Manifest
     action: str
     old_invocation: str = ""  # systemd's id of the start before this one
     invocation: str = ""  # and of the one that is watched
     started: float | None = None
-    wall: float = 0.0
     stopping: float = 0.0  # seconds that the old process took to stop
     pid: int = 0
     restarts: int = 0  # systemd's count when the watch began; a fresh start begins at 0
@@ -54,11 +57,22 @@ class Watch:
         return self.verdict == ""
 
 
+@dataclass
+class _Question:
+    """A probe under way, and the process that it was meant for."""
+
+    invocation: str
+    pid: int
+    answer: concurrent.futures.Future[str]
+
+
 def start_and_gate(watches: Iterable[Watch], parallel: int) -> None:
     """Fill in each watch's verdict. At most `parallel` services are on their way up at one time."""
     waiting = list(watches)
     active: list[Watch] = []
-    with concurrent.futures.ThreadPoolExecutor(max_workers=8) as pool:
+    asked: dict[str, _Question] = {}
+    pool = concurrent.futures.ThreadPoolExecutor(max_workers=max(1, min(parallel, _MOST_PROBES)))
+    try:
         while waiting or active:
             while waiting and len(active) < max(1, parallel):
                 watch = waiting.pop(0)
@@ -66,57 +80,71 @@ def start_and_gate(watches: Iterable[Watch], parallel: int) -> None:
                 if watch.verdict is None:
                     active.append(watch)
             units = systemd.show([watch.manifest.unit for watch in active])
-            up = [watch for watch in active if units[watch.manifest.unit].pid]
-            answers = dict(
-                zip(
-                    (watch.manifest.unit for watch in up),
-                    pool.map(lambda watch: probe(watch.manifest.gate), up),
-                )
-            )
-            now = time.monotonic()
             for watch in active:
-                judge(
-                    watch,
-                    units[watch.manifest.unit],
-                    answers.get(watch.manifest.unit, watch.last_answer),
-                    now,
-                )
+                unit = units[watch.manifest.unit]
+                # An agent that lets a probe hang must not keep us from seeing it, or another one, crash meanwhile.
+                judge(watch, unit, _answer(pool, asked, watch, unit), time.monotonic())
                 if watch.verdict:
-                    watch.log = systemd.journal(watch.manifest.unit, watch.wall, watch.invocation)
+                    watch.log = systemd.journal(watch.manifest.unit, watch.started or 0.0, watch.invocation)
             active = [watch for watch in active if watch.verdict is None]
             if active:
                 time.sleep(_TICK)
+    finally:
+        pool.shutdown(wait=False)
+
+
+def _answer(
+    pool: concurrent.futures.Executor, asked: dict[str, _Question], watch: Watch, unit: Unit
+) -> str | None:
+    """What the process that runs now answered since the last look; None where it has not. Asks again."""
+    name = watch.manifest.unit
+    question = asked.get(name)
+    if question is not None and not question.answer.done():
+        return None
+    asked.pop(name, None)
+    if unit.pid:
+        asked[name] = _Question(unit.invocation, unit.pid, pool.submit(probe, watch.manifest.gate))
+    if question is None or (question.invocation, question.pid) != (unit.invocation, unit.pid):
+        return None
+    return question.answer.result()
 
 
 def _start(watch: Watch) -> None:
     unit = watch.manifest.unit
     before = systemd.show([unit])[unit]
-    watch.started, watch.wall = time.monotonic(), time.time()
+    watch.started = time.monotonic()
     if watch.action == RESTART:
         watch.old_invocation = before.invocation
         try:
             systemd.restart(unit)
         except EngineError as error:
             watch.verdict = str(error)
-    else:
-        watch.pid, watch.restarts = before.pid, before.restarts
+        return
+    watch.pid, watch.restarts, watch.invocation = before.pid, before.restarts, before.invocation
+    if watch.action == RELOAD:
         systemd.run("systemctl", "reload", "--", unit)
 
 
-def judge(watch: Watch, unit: Unit, answer: str, now: float) -> None:
-    """Take one look: `answer` is "" when the probe was content. Sets the verdict when there is one."""
+def judge(watch: Watch, unit: Unit, answer: str | None, now: float) -> None:
+    """Take one look. `answer` is "" when the probe was content, None while there is no new one. Sets the verdict when
+    there is one.
+    """
     started = watch.started or now
     watch.seconds = now - started
-    watch.last_answer = answer
-    if unit.invocation != watch.old_invocation:
-        watch.invocation = watch.invocation or unit.invocation
-    if watch.action == RESTART and unit.invocation == watch.old_invocation and unit.active != "failed":
+    if answer is not None:
+        watch.last_answer = answer
+    fresh = watch.action != RESTART or unit.invocation != watch.old_invocation
+    if fresh and not watch.invocation:
+        watch.invocation = unit.invocation
+    if not fresh and (unit.job or unit.active == "deactivating"):
         # The restart is still queued, or the old process still stopping: that is not the new release's time.
-        watch.stopping = now - started
-    elif unit.active == "failed" or unit.sub == "auto-restart" or unit.restarts > watch.restarts:
+        watch.stopping = watch.seconds
+    elif _crashed(watch, unit, fresh):
         watch.verdict = f"{unit.ending} after {watch.seconds:.1f} s"
         return
-    elif unit.running and answer == "":
+    elif not unit.running or answer:
+        watch.healthy_since = None
+    elif answer == "" and fresh:
         if watch.pid not in (0, unit.pid):
             watch.verdict = f"its main process changed from {watch.pid} to {unit.pid} while it was watched"
             return
@@ -125,11 +153,19 @@ def judge(watch: Watch, unit: Unit, answer: str, now: float) -> None:
         if now - watch.healthy_since >= watch.manifest.gate.min_healthy_time:
             watch.verdict = ""
             return
-    else:
-        watch.healthy_since = None
     deadline = watch.manifest.gate.deadline + min(watch.stopping, _STOP_TIMEOUT)
     if watch.healthy_since is None and watch.seconds > deadline:
-        watch.verdict = f"not ready within {watch.manifest.gate.deadline:g} s: {answer or unit.active}"
+        why = watch.last_answer or unit.active
+        watch.verdict = f"not ready within {watch.manifest.gate.deadline:g} s: {why}"
+
+
+def _crashed(watch: Watch, unit: Unit, fresh: bool) -> bool:
+    """Also a start that failed before it began, and a crash that systemd has made good between two looks."""
+    if unit.active == "failed" or unit.sub == "auto-restart":
+        return True
+    if not fresh:
+        return unit.active == "inactive"
+    return unit.restarts > watch.restarts or unit.invocation != watch.invocation or unit.active == "inactive"
 
 
 def probe(gate: Gate) -> str:

@@ -20,26 +20,33 @@ from .layout import Layout
 
 
 @contextlib.contextmanager
-def locked(layout: Layout, who: Mapping[str, str], wait: float = 0.0) -> Iterator[None]:
-    """Hold the host's lock, trying for `wait` seconds. Raises Busy naming the holder."""
+def locked(layout: Layout, who: Mapping[str, str], wait: float = 0.0) -> Iterator[float]:
+    """Hold the host's lock, trying for `wait` seconds; gives the seconds waited. Raises Busy naming the holder."""
     make_directory(layout.lib, 0o711)
     handle = os.open(layout.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + wait
+    began = time.monotonic()
     try:
         while True:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if time.monotonic() >= deadline:
+                if time.monotonic() >= began + wait:
                     raise Busy(_holder(os.pread(handle, 4096, 0))) from None
                 time.sleep(0.1)
         owner = {**who, "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S %Z")}
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps(owner).encode(), 0)
-        yield
+        _sign(handle, json.dumps(owner).encode())
+        yield time.monotonic() - began
     finally:
         os.close(handle)
+
+
+def _sign(handle: int, text: bytes) -> None:
+    """Say whose the lock is. It is held without that too, so a full disk is no obstacle."""
+    try:
+        os.ftruncate(handle, os.pwrite(handle, text, 0))
+    except OSError:
+        os.ftruncate(handle, 0)  # nobody's name is better than the last one's
 
 
 def _holder(text: bytes) -> str:

@@ -4,9 +4,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import platform
 from collections.abc import Iterable
+from pathlib import Path
 
+from . import manifest, releases
 from .compare import current_release
+from .errors import EngineError
 from .files import read_link, remove
 from .layout import KINDS, Layout
 from .request import KEEP
@@ -14,9 +19,13 @@ from .state import State
 
 
 def prune(layout: Layout, state: State, keys: Iterable[str], keep_proven: int = KEEP) -> None:
-    """Remove what a rollback would never go back to. The current and the newest proven release always stay."""
+    """Remove what a rollback would never go back to. Call with the lock held.
+
+    `keys` are the workloads whose switch is over. What another deploy has staged for the others, and not switched to yet,
+    stays with its runtimes: a release directory holds on to its runtime from the moment at which it is staged.
+    """
     for key in keys:
-        keep = {current_release(layout, key), state.release(key), *state.proven(key)[-keep_proven:]}
+        keep = _kept(layout, state, key, keep_proven)
         directory = layout.releases(key)
         for path in directory.iterdir() if directory.is_dir() else ():
             if path.name not in keep:
@@ -28,12 +37,34 @@ def prune(layout: Layout, state: State, keys: Iterable[str], keep_proven: int = 
     _prune_runtimes(layout)
 
 
+def _kept(layout: Layout, state: State, key: str, keep_proven: int) -> set[str | None]:
+    """The current one and the way back from it, whatever `keep_proven` says, and what an open transaction names."""
+    transaction = state.transaction or {}
+    return {
+        current_release(layout, key),
+        state.release(key),
+        releases.previous(layout, state, key),
+        *releases.proven(layout, state, key)[-max(1, keep_proven) :],
+        *(transaction.get(part, {}).get(key) for part in ("before", "after")),
+    }
+
+
 def _prune_runtimes(layout: Layout) -> None:
     needed = {
-        (read_link(link) or "").rsplit("/", 1)[-1]
+        _runtime(layout, f"{directory}/{path.parent.parent.name}", path)
         for directory in KINDS.values()
-        for link in layout.lib.glob(f"{directory}/*/releases/*/runtime")
+        for path in layout.lib.glob(f"{directory}/*/releases/*")
     }
     for path in layout.runtimes.iterdir() if layout.runtimes.is_dir() else ():
         if path.name not in needed:
             remove(path)
+
+
+def _runtime(layout: Layout, key: str, release: Path) -> str | None:
+    """The digest of the runtime that a release needs, also where somebody removed its link."""
+    target = read_link(release / "runtime")
+    if target is not None:
+        return target.rpartition("/")[2]
+    with contextlib.suppress(EngineError):  # damaged, or a leftover: nothing can run it
+        return manifest.read(layout, key, release.name).digest(platform.machine())
+    return None

@@ -4,43 +4,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
-from . import manifest
-from .commit import Outcome, revert
-from .compare import RESTART
+from . import systemd
+from .commit import FAILED, Failure, Outcome, Touched, forget_all, revert, touched_by
 from .errors import EngineError
-from .gate import Watch
-from .layout import Layout
-from .manifest import Manifest
+from .files import leftovers, our_leftovers, remove
+from .layout import KINDS, Layout
 from .state import load, record, save
-from .switch import forget_secrets
+
+RECOVERY = "recovery"
+_INTERRUPTED = "was interrupted before it was proven"
+_PARALLEL = 8
 
 
 def recover(layout: Layout, who: Mapping[str, str]) -> list[Outcome]:
-    """Finish the transaction that state.json says is open, if there is one. Call with the lock held."""
-    state = load(layout)
-    if state.transaction is None:
-        return []
-    before: dict[str, str | None] = state.transaction["before"]
-    failed: dict[str, Watch] = {}
-    for key, release in state.transaction["after"].items():
-        document = _readable(layout, key, release) or _readable(layout, key, before[key])
-        if document is not None:
-            failed[key] = Watch(document, RESTART, verdict="was interrupted before it was proven")
-    outcomes = revert(layout, state, failed, before, parallel=8)
-    state.transaction = None
-    save(layout, state)
-    forget_secrets(layout, before)
+    """Finish the transaction that state.json says is open, if there is one, and sweep what a kill left behind.
+
+    Call with the lock held. Nothing in the transaction stops it: what can be brought back is, and the rest is reported
+    as failed with the file, so that the next deploy can put it right.
+    """
+    outcomes = revert_open(layout, _INTERRUPTED)
     for outcome in outcomes:
-        record(layout, {"who": dict(who), "recovery": True, **outcome.as_dict()})
+        warning = record(layout, {"via": RECOVERY, "who": dict(who), **outcome.as_dict()})
+        outcome.warnings += [warning] if warning else []
+    sweep(layout)
     return outcomes
 
 
-def _readable(layout: Layout, key: str, release: str | None) -> Manifest | None:
-    if release is None:
-        return None
-    try:
-        return manifest.read(layout, key, release)
-    except EngineError:
-        return None
+def revert_open(layout: Layout, why: str) -> list[Outcome]:
+    """Revert the open transaction. It stays open until all is back, so that a crash in here is recovered from, too."""
+    state = load(layout)
+    if state.transaction is None:
+        return []
+    touched: dict[str, Touched] = {}
+    outcomes: list[Outcome] = []
+    for key in sorted(state.transaction["after"]):
+        try:
+            layout.workload(key)  # refuses what is no key
+            unit = str(state.workloads.get(key, {}).get("unit", ""))
+            touched[key] = touched_by(state.transaction, key, unit)
+        except EngineError as error:
+            before = state.transaction["before"][key]
+            reason = f"{why}; and the revert failed: {error}"
+            outcomes.append(Outcome(key, key.partition("/")[2], FAILED, before, None, reason, phase="revert"))
+    outcomes += revert(layout, state, _failures(touched, why), _PARALLEL)
+    state.transaction = None
+    save(layout, state)
+    forget_all(touched)
+    return outcomes
+
+
+def _failures(touched: Mapping[str, Touched], why: str) -> list[Failure]:
+    """Where each was: the process that ran before is gone only where its start was part of the transaction."""
+    units = systemd.show([one.unit for one in touched.values()])
+    return [
+        Failure(
+            one, "switch" if one.invocation and units[one.unit].invocation == one.invocation else "gate", why
+        )
+        for one in touched.values()
+    ]
+
+
+def sweep(layout: Layout, directories: Iterable[Path] = ()) -> None:
+    """Remove what a killed run left beside: a secret must not lie around. Only while no transaction is open.
+
+    `directories` are further places where releases install files.
+    """
+    shared = {layout.lib, layout.on_host("/etc/systemd/system"), *directories}
+    found = [path for directory in shared for path in our_leftovers(directory)]
+    found += leftovers(layout.secrets)
+    for kind in KINDS.values():
+        for workload in (layout.lib / kind).glob("*"):
+            found += our_leftovers(workload) + leftovers(workload / "releases")
+    for path in found:
+        with contextlib.suppress(OSError):
+            remove(path)

@@ -10,27 +10,29 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
-from . import compare, envfile, manifest, ports, systemd
+from . import compare, ports, systemd
 from .check import check
-from .commit import FAILED, Outcome, commit, revert
-from .compare import NOTHING, Change
+from .commit import REFUSED, Outcome
+from .compare import DRIFT, NOTHING, RECORD, RELOAD, RESTART, Change, owed_file
 from .errors import EngineError
-from .files import read_bytes
-from .gate import Watch, start_and_gate
+from .files import write
+from .install import install
 from .layout import Layout
 from .lock import locked
 from .mask import masked, secret_values
-from .presence import clear, twin
+from .presence import twin
 from .prune import prune
-from .recover import recover
-from .request import Request
+from .recover import recover, sweep
+from .request import Request, Wanted
 from .retire import moved_away, orphans
 from .stage import make_room, missing_packages, missing_runtimes, stage_release, stage_runtimes
-from .state import State, load, record, save
-from .switch import forget_secrets, keep_secrets, register, switch, whole
+from .state import load
+from .switch import whole
+from .transaction import DEPLOY, Order, transact, write_down
 
 
 def stage(layout: Layout, request: Request) -> dict[str, Any]:
@@ -38,35 +40,83 @@ def stage(layout: Layout, request: Request) -> dict[str, Any]:
     systemd.require()
     if request.check_mode:
         return _survey(layout, request)
-    with locked(layout, request.who):
-        recovered = recover(layout, request.who)
+    with locked(layout, request.who) as waited:
+        recovered = _begin(layout, request)
         report = _survey(layout, request)
         report["recovered"] = [outcome.as_dict() for outcome in recovered]
+        report["seconds"] = {"lock": round(waited, 3)}
         if report["missing_packages"] or report["refused"]:
             return report
-        pending = [
-            request.wanted[change["key"]] for change in report["workloads"] if change["action"] != NOTHING
-        ]
-        make_room(layout, pending, request.runtime_files)
+        pending = [one["key"] for one in report["workloads"] if one["key"] in _selected(report, request)]
+        began = time.monotonic()
+        fresh = _stage(layout, request, report, pending)
+        report["seconds"]["stage"] = round(time.monotonic() - began, 3)
+        if fresh:
+            began = time.monotonic()
+            verdicts = check(layout, fresh, request.parallel)
+            report["seconds"]["check"] = round(time.monotonic() - began, 3)
+            report["refused"] = {
+                request.wanted[key].manifest.name: f"check: {reason}" for key, reason in verdicts.items()
+            }
+            prune(layout, load(layout), verdicts)
+        return report
+
+
+def _begin(layout: Layout, request: Request) -> list[Outcome]:
+    """What every call that changes something does first, with the lock held."""
+    load(layout)  # refuses a state that it cannot read before anything else happens
+    install(layout)
+    recovered = recover(layout, request.who)
+    sweep(layout, _install_directories(layout, request))
+    return recovered
+
+
+def _install_directories(layout: Layout, request: Request) -> set[Path]:
+    return {
+        layout.on_host(install.path).parent
+        for item in request.wanted.values()
+        for install in item.manifest.installs
+    }
+
+
+def _selected(report: Mapping[str, Any], request: Request) -> set[str]:
+    """Keys of what is to be changed."""
+    return {one["key"] for one in report["workloads"] if one["action"] != NOTHING} - request.look
+
+
+def _stage(layout: Layout, request: Request, report: dict[str, Any], keys: Iterable[str]) -> list[Wanted]:
+    """Stage runtimes and releases; returns those that were not there. All of it, or nothing and EngineError."""
+    pending = [request.wanted[key] for key in keys]
+    actions = {one["key"]: one for one in report["workloads"]}
+    make_room(layout, pending, request.runtime_files)
+    try:
         if request.runtime_files:
             stage_runtimes(layout, request.runtime_files)
             report["missing_runtimes"] = missing_runtimes(layout, (item.manifest for item in pending))
         if report["missing_runtimes"]:
-            return report
-        fresh = [item for item in pending if stage_release(layout, item)]
-        verdicts = check(layout, fresh, request.parallel)
-        report["refused"] = {request.wanted[key].manifest.name: reason for key, reason in verdicts.items()}
-        for key in verdicts:
-            prune(layout, load(layout), [key])
-        return report
+            return []
+        for item in pending:
+            _owe(layout, actions[item.manifest.key])
+        return [item for item in pending if stage_release(layout, item)]
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            prune(layout, load(layout), [item.manifest.key for item in pending])
+        raise EngineError(f"{error.filename or layout.lib}: cannot be staged: {error.strerror}") from None
+
+
+def _owe(layout: Layout, one: Mapping[str, Any]) -> None:
+    """Mending a release on disk removes what told that its process must be restarted. So that is written down first."""
+    mended = one["before"] == one["after"] and any(reason.startswith(DRIFT) for reason in one["reasons"])
+    if mended and one["action"] in (RELOAD, RESTART):
+        write(owed_file(layout, one["key"]), one["action"].encode(), 0o600)
 
 
 def _survey(layout: Layout, request: Request) -> dict[str, Any]:
-    """What a switch would do, without doing it."""
-    manifests = [item.manifest for item in request.wanted.values()]
+    """What a switch would do, without doing it. Of the workloads in `look` it is told, and nothing comes of it."""
     changes = compare.compare(layout, request.wanted)
-    pending = [change for change in changes if change.action != NOTHING]
+    pending = [change for change in changes if change.action != NOTHING and change.key not in request.look]
     state = load(layout)
+    hide = secret_values(request.secrets)
     return {
         "workloads": [
             {
@@ -77,17 +127,19 @@ def _survey(layout: Layout, request: Request) -> dict[str, Any]:
                 "action": change.action,
                 "reasons": change.reasons,
                 "version_before": change.version_before,
+                "look": change.key in request.look,
             }
             for change in changes
         ],
         "diff": [
-            entry
+            {side: masked(text, hide) for side, text in entry.items()}
             for change in pending
             for entry in compare.differences(layout, change, request.wanted[change.key])
         ],
-        "missing_packages": missing_packages(layout, manifests),
+        "missing_packages": missing_packages(layout, (item.manifest for item in request.wanted.values())),
         "missing_runtimes": missing_runtimes(layout, (change.manifest for change in pending)),
         "refused": {**ports.conflicts(pending), **_forbidden(pending, request)},
+        "held": {change.name: change.held for change in changes if change.held is not None},
         "here": [item.manifest.name for item in request.wanted.values()],
         "ids": sorted(str(entry["agent_id"]) for entry in state.workloads.values() if entry.get("agent_id")),
         "unfinished": sorted(state.transaction["after"]) if state.transaction else [],
@@ -96,36 +148,30 @@ def _survey(layout: Layout, request: Request) -> dict[str, Any]:
     }
 
 
-def _forbidden(pending: list[Change], request: Request) -> dict[str, str]:
+def _forbidden(pending: Iterable[Change], request: Request) -> dict[str, str]:
     """name → why, for a change with a reason that this request does not allow."""
-    return {
-        change.name: why
+    found = {
+        change.name: f"was changed by hand: {', '.join(change.drift)}"
         for change in pending
-        for reason, why in request.forbid.items()
-        if reason in change.reasons
+        if change.drift and request.forbid_drift
     }
+    for change in pending:
+        for reason, why in request.forbid.items():
+            if reason in change.reasons:
+                found[change.name] = why
+    return found
 
 
 def switch_over(layout: Layout, request: Request) -> dict[str, Any]:
     """Switch, gate, commit or revert, prune: for every workload that differs, each with its own outcome."""
-    with locked(layout, request.who, wait=10.0):
-        recovered = recover(layout, request.who)
-        changes = [change for change in _changes(layout, request) if change.action != NOTHING]
-        changes, refused = _refuse_unfit(layout, request, changes)
-        try:
-            outcomes = refused + _transact(layout, request, changes)
-        except Exception:
-            # Whatever it was, nobody else will come back for what is half done.
-            recover(layout, request.who)
-            raise
+    with locked(layout, request.who, wait=10.0) as waited:
+        recovered = _begin(layout, request)
         hide = secret_values(request.secrets)
-        for outcome in outcomes:
-            outcome.reason = masked(outcome.reason, hide)
-            outcome.log = [masked(line, hide) for line in outcome.log]
-            record(layout, {"who": dict(request.who), **outcome.as_dict()})
-        state = load(layout)
-        prune(layout, state, request.wanted)
-        save(layout, state)
+        order = Order(request.parallel, request.keep, DEPLOY, request.who, hide, {"lock": waited})
+        changes, refused = _refuse_unfit(layout, request, _changes(layout, request))
+        write_down(layout, refused, order)
+        texts = {key: wanted.secrets_text for key, wanted in request.wanted.items()}
+        outcomes = refused + transact(layout, changes, texts, order)
         return {
             "outcomes": [outcome.as_dict() for outcome in outcomes],
             "recovered": [outcome.as_dict() for outcome in recovered],
@@ -133,84 +179,16 @@ def switch_over(layout: Layout, request: Request) -> dict[str, Any]:
 
 
 def _changes(layout: Layout, request: Request) -> list[Change]:
-    """What differs, and what stage has mended on disk (`force`) but the running process has not seen."""
+    """What differs, and what stage has mended on disk (`force`): that goes through the gate, too."""
     changes = compare.compare(layout, request.wanted)
     for change in changes:
         if change.action == NOTHING and change.name in request.force:
-            change.needs("mended")
-    return changes
-
-
-def _transact(layout: Layout, request: Request, changes: list[Change]) -> list[Outcome]:
-    if not changes:
-        return []
-    state = load(layout)
-    _open(layout, state, changes)
-    started = time.monotonic()
-    watches = {change.key: Watch(change.manifest, change.action) for change in changes}
-    for change in changes:
-        try:
-            switch(layout, change.key, change.after, request.wanted[change.key].secrets_text)
-        except (EngineError, OSError, KeyError) as error:
-            watches[change.key].verdict = f"could not be switched: {error}"
-    complaints = register(change.unit for change in changes)
-    for change in changes:
-        if change.unit in complaints:
-            watches[change.key].verdict = complaints[change.unit]
-    switched = time.monotonic() - started
-    start_and_gate((watch for watch in watches.values() if watch.verdict is None), request.parallel)
-    outcomes = [
-        _commit(layout, state, change, watches[change.key])
+            change.needs("mended", RECORD)
+    return [
+        change
         for change in changes
-        if watches[change.key].healthy
+        if change.action != NOTHING and change.held is None and change.key not in request.look
     ]
-    # The healthy ones are done with, whatever happens while the others go back.
-    _close(layout, state, [outcome.key for outcome in outcomes])
-    failed = {key: watch for key, watch in watches.items() if not watch.healthy}
-    before = {change.key: change.before for change in changes}
-    outcomes += revert(layout, state, failed, before, request.parallel) if failed else []
-    _close(layout, state, failed)
-    for outcome in outcomes:
-        outcome.seconds["switch"] = switched
-    return outcomes
-
-
-def _open(layout: Layout, state: State, changes: list[Change]) -> None:
-    """Write down what is about to change before the first change."""
-    for change in changes:
-        keep_secrets(layout, change.key)
-    state.transaction = {
-        "began": time.time(),
-        "before": {change.key: change.before for change in changes},
-        "after": {change.key: change.after for change in changes},
-    }
-    save(layout, state)
-
-
-def _close(layout: Layout, state: State, keys: Iterable[str]) -> None:
-    """Write down that it is over for some workloads, and only then forget yesterday's secrets."""
-    done = set(keys)
-    if state.transaction is None or not done:
-        return
-    for part in ("before", "after"):
-        state.transaction[part] = {
-            key: one for key, one in state.transaction[part].items() if key not in done
-        }
-    if not state.transaction["after"]:
-        state.transaction = None
-    save(layout, state)
-    forget_secrets(layout, done)
-
-
-def _commit(layout: Layout, state: State, change: Change, watch: Watch) -> Outcome:
-    """Commit; an agent that got another id takes leave of the old one on the broker."""
-    old_id = state.workloads.get(change.key, {}).get("agent_id")
-    if change.before and old_id not in (None, change.manifest.gate.agent_id):
-        with contextlib.suppress(EngineError):
-            old = manifest.read(layout, change.key, change.before)
-            kept = read_bytes(layout.secrets_before(change.key)) or b""
-            clear(old, envfile.parse(kept.decode("utf-8", "replace")))
-    return commit(layout, state, watch, change.before)
 
 
 def _refuse_unfit(
@@ -218,6 +196,7 @@ def _refuse_unfit(
 ) -> tuple[list[Change], list[Outcome]]:
     """What must not go on: a release that is not whole on disk, and an id that runs somewhere else already."""
     recorded = load(layout).workloads
+    forbidden = _forbidden(changes, request)
     go: list[Change] = []
     refused: list[Outcome] = []
     for change in changes:
@@ -229,11 +208,17 @@ def _refuse_unfit(
             fresh = (
                 _new_here(change, recorded.get(change.key, {}).get("agent_id")) and not request.assume_gone
             )
-            reason = twin(change.manifest, request.wanted[change.key].secrets) if fresh else None
+            reason = forbidden.get(change.name) or (
+                twin(change.manifest, request.wanted[change.key].secrets) if fresh else None
+            )
         if reason is None:
             go.append(change)
         else:
-            refused.append(Outcome(change.key, change.name, FAILED, change.before, change.before, reason))
+            refused.append(
+                Outcome(
+                    change.key, change.name, REFUSED, change.before, change.before, reason, phase="switch"
+                )
+            )
     return go, refused
 
 

@@ -35,16 +35,18 @@ class Wanted:
 class Request:
     """What to do (`phase`), for which agents.
 
-    `names` are the selected agents by fleet key; `fleet` is all of them, and `ids` all their ids. `retire` names what
-    to retire, `force` what to restart although nothing differs, `forbid` reasons for which a change is refused, and
-    `forbid_drift` refuses to mend what was changed by hand. Of the workloads in `look` it is only said what would
-    change. `target` is the release (or how its id begins) to roll back to, "" for the previous proven one; `keep` is how
-    many proven releases stay; `note` is a person's reason for holding an agent.
+    `secrets` are values by workload and variable. `names` are the selected agents by fleet key; `fleet` is all of them,
+    and `ids` all their ids. `retire` names what to retire, `force` what to restart although nothing differs, `forbid`
+    reasons for which a change is refused, and `forbid_drift` refuses to mend what was changed by hand. Of the workloads in
+    `look` it is only said what would change. `target` is the release (or how its id begins) to roll back to, "" for the
+    previous proven one, and `targets` says so for agents by their names; `keep` is how many proven releases stay; `note`
+    is a person's reason for holding an agent.
     """
 
     phase: str
     who: Mapping[str, str]
     wanted: Mapping[str, Wanted]
+    secrets: Mapping[str, Mapping[str, str]]
     names: tuple[str, ...]
     fleet: tuple[str, ...]
     ids: tuple[str, ...]
@@ -58,13 +60,10 @@ class Request:
     forbid_drift: bool
     look: frozenset[str]
     target: str
+    targets: Mapping[str, str]
     note: str
     keep: int
     parallel: int
-
-    @property
-    def secrets(self) -> dict[str, Mapping[str, str]]:
-        return {key: wanted.secrets for key, wanted in self.wanted.items()}
 
 
 def parse(text: str) -> Request:
@@ -96,6 +95,7 @@ def _request(raw: Mapping[str, Any]) -> Request:
         phase=raw.get("phase", ""),
         who=raw.get("who", {}),
         wanted=wanted,
+        secrets={key: dict(values) for key, values in secrets.items()},
         names=tuple(raw.get("names", ())),
         fleet=tuple(raw.get("fleet", ())),
         ids=tuple(raw.get("ids", ())),
@@ -109,6 +109,7 @@ def _request(raw: Mapping[str, Any]) -> Request:
         forbid_drift=bool(raw.get("forbid_drift")),
         look=frozenset(raw.get("look", ())),
         target=str(raw.get("target", "")),
+        targets=dict(raw.get("targets", {})),
         note=str(raw.get("note", "")),
         keep=max(1, int(raw.get("keep", KEEP))),
         parallel=int(raw.get("parallel", 8)),

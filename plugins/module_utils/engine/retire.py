@@ -7,12 +7,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from . import envfile, manifest, presence, systemd
+from . import envfile, hold, manifest, presence, systemd
 from .errors import EngineError
 from .files import read_bytes, remove
 from .layout import KINDS, Layout, workload_key
 from .lock import locked
 from .mask import masked, secret_values
+from .names import keys_of, name_of
 from .prune import prune
 from .recover import recover
 from .request import Request
@@ -25,7 +26,7 @@ _AGENTS = KINDS["agent"] + "/"
 def moved_away(state: State, request: Request) -> list[str]:
     """Names of the selected agents that are here and should not be, by today's plan."""
     return [
-        key[len(_AGENTS) :]
+        name_of(key)
         for key, entry in sorted(state.workloads.items())
         if key.startswith(_AGENTS) and entry.get("base") in request.names and key not in request.wanted
     ]
@@ -36,7 +37,7 @@ def orphans(state: State, request: Request) -> dict[str, str]:
     if not request.fleet:
         return {}
     return {
-        key[len(_AGENTS) :]: str(entry.get("agent_id"))
+        name_of(key): str(entry.get("agent_id"))
         for key, entry in sorted(state.workloads.items())
         if key.startswith(_AGENTS) and entry.get("base") not in request.fleet
     }
@@ -79,24 +80,19 @@ def remove_agents(layout: Layout, request: Request) -> dict[str, Any]:
 
 def _named(state: State, request: Request) -> list[str]:
     """Keys of the named agents; an instance (`writer-2`) may be named as well as the whole agent (`writer`)."""
-    return [
-        key
-        for key, entry in sorted(state.workloads.items())
-        if key.startswith(_AGENTS)
-        and {entry.get("base"), entry.get("agent_id"), key[len(_AGENTS) :]} & set(request.names)
-    ]
+    return [key for key in keys_of(state, request.names) if key.startswith(_AGENTS)]
 
 
 def _remove_one(
     layout: Layout, state: State, key: str, clear: bool, who: Mapping[str, str]
 ) -> dict[str, str]:
     entry = _entry(state, key)
-    name = entry["name"]
+    name, release = entry["name"], state.release(key)
+    unit = str(state.workloads[key].get("unit") or f"agent-{name}.service")
     secrets = envfile.parse((read_bytes(layout.secrets_file(key)) or b"").decode("utf-8", "replace"))
     try:
-        document = manifest.read(layout, key, state.release(key) or "")
+        document = manifest.read(layout, key, release or "")
     except EngineError:
-        unit = state.workloads[key].get("unit", f"agent-{name}.service")
         systemd.run("systemctl", "disable", "--now", "--", unit)
         remove(layout.on_host(f"/etc/systemd/system/{unit}"))
         remove(layout.secrets_file(key))
@@ -106,18 +102,27 @@ def _remove_one(
         systemd.run("systemctl", "stop", "--", document.unit)
         warning = presence.clear(document, secrets) if clear else ""
         take_down(layout, key, document)
+    hold.forget(layout, key, unit)
     remove(layout.workload(key))
     state.workloads.pop(key, None)
     save(layout, state)
     record(
         layout,
-        {"who": dict(who), "key": key, "name": name, "result": "removed" if clear else "retired"},
+        {
+            "who": dict(who),
+            "via": "remove" if clear else "retire",
+            "key": key,
+            "name": name,
+            "before": release,
+            "after": None,
+            "result": "removed" if clear else "retired",
+        },
     )
     return {**entry, "warning": masked(warning, secret_values({key: secrets}))}
 
 
 def _entry(state: State, key: str) -> dict[str, str]:
-    return {"name": key[len(_AGENTS) :], "base": str(state.workloads[key].get("base", ""))}
+    return {"name": name_of(key), "base": str(state.workloads[key].get("base", ""))}
 
 
 def _purge_data(layout: Layout, request: Request, removed: list[dict[str, str]]) -> list[str]:

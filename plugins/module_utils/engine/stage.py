@@ -4,29 +4,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from . import manifest
-from .errors import EngineError, NoRoom
+from .compare import Runtimes
+from .errors import EngineError
 from .files import fsync_directory, leftovers, make_directory, remove, sha256_file, write
 from .layout import Layout
 from .manifest import Manifest
 from .request import Wanted
+from .room import Need, require_room
 
 # A unit of work never needs more than this many files: release files, link, manifest, installs, secrets.
 _INODES_EACH = 12
 
 
 def missing_runtimes(layout: Layout, manifests: Iterable[Manifest]) -> dict[str, str]:
-    """digest → runtime name, for the runtimes that this machine needs and has not got."""
+    """digest → runtime name, for the runtimes that this machine needs and has not got unaltered."""
+    runtimes = Runtimes(layout)
     missing: dict[str, str] = {}
     for item in manifests:
         digest = item.digest(platform.machine())
-        if digest and item.runtime and not (layout.runtime(digest) / "program").is_file():
+        if digest and item.runtime and runtimes.fault(digest):
             missing[digest] = str(item.runtime["name"])
     return missing
 
@@ -44,27 +48,25 @@ def missing_packages(layout: Layout, manifests: Iterable[Manifest]) -> list[str]
 
 
 def make_room(layout: Layout, wanted: Iterable[Wanted], runtime_files: Mapping[str, str]) -> None:
-    """Raises NoRoom unless there is space for twice the bytes and inodes about to be written."""
+    """Raises NoRoom unless there is space for twice the bytes and inodes about to be written.
+
+    What the switch is going to need is asked for here too: better to be refused before anything is staged.
+    """
     items = list(wanted)
-    bytes_needed = sum(len(text.encode()) + 8192 for item in items for text in item.texts.values())
-    runtime_bytes = sum(os.path.getsize(path) for path in runtime_files.values())
-    inodes = _INODES_EACH * len(items) + 16
-    for directory, amount in (
-        (layout.lib, bytes_needed),
-        (layout.secrets, 65536),
-        (layout.runtimes, runtime_bytes),
-    ):
-        stat = os.statvfs(_existing(directory))
-        if stat.f_bavail * stat.f_frsize < 2 * amount:
-            raise NoRoom(f"{directory}: {stat.f_bavail * stat.f_frsize} bytes free, {2 * amount} needed")
-        if stat.f_files and stat.f_favail < 2 * inodes:
-            raise NoRoom(f"{directory}: {stat.f_favail} inodes free, {2 * inodes} needed")
-
-
-def _existing(path: Path) -> Path:
-    while not path.exists():
-        path = path.parent
-    return path
+    staged = sum(len(text.encode()) for item in items for text in item.texts.values())
+    installed = [
+        (install.path, len(item.texts[install.file].encode()))
+        for item in items
+        for install in item.manifest.installs
+    ]
+    require_room(
+        [
+            Need(layout.lib, staged + 65536, _INODES_EACH * len(items) + 16),
+            Need(layout.secrets, sum(len(item.secrets_text or "") for item in items), 2 * len(items)),
+            Need(layout.runtimes, sum(os.path.getsize(path) for path in runtime_files.values()), 4),
+            *(Need(layout.on_host(path).parent, 2 * size, 2) for path, size in installed),
+        ]
+    )
 
 
 def stage_runtimes(layout: Layout, runtime_files: Mapping[str, str]) -> list[str]:
@@ -79,15 +81,10 @@ def stage_runtimes(layout: Layout, runtime_files: Mapping[str, str]) -> list[str
             raise EngineError(f"runtime refused: its SHA-256 is {found}, not {digest}; nothing was installed")
         if sha256_file(target / "program") == digest:
             continue  # another deploy brought it meanwhile
-        beside = layout.runtimes / f".{digest}.{os.getpid()}"
-        beside.mkdir()
-        beside.chmod(0o755)
-        shutil.copyfile(source, beside / "program")
-        (beside / "program").chmod(0o755)
-        _sync(beside / "program")
-        remove(target)
-        os.rename(beside, target)
-        fsync_directory(layout.runtimes)
+        with _made_beside(target, 0o755) as beside:
+            shutil.copyfile(source, beside / "program")
+            (beside / "program").chmod(0o755)
+            _sync(beside / "program")
     return list(runtime_files)
 
 
@@ -108,16 +105,30 @@ def stage_release(layout: Layout, wanted: Wanted) -> bool:
     make_directory(target.parent, 0o711)
     for path in leftovers(target.parent):
         remove(path)
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
-    beside.mkdir()
-    beside.chmod(0o711)
-    for name, text in wanted.texts.items():
-        write(beside / name, text.encode(), 0o600)
-    digest = document.digest(platform.machine())
-    if digest:
-        (beside / "runtime").symlink_to(layout.runtime(digest))
-    write(beside / manifest.FILE_NAME, manifest.canonical(document.raw), 0o600)
-    remove(target)
-    os.rename(beside, target)
-    fsync_directory(target.parent)
+    with _made_beside(target, 0o711) as beside:
+        for name, text in wanted.texts.items():
+            write(beside / name, text.encode(), 0o600)
+        digest = document.digest(platform.machine())
+        if digest:
+            (beside / "runtime").symlink_to(layout.runtime(digest))
+        write(beside / manifest.FILE_NAME, manifest.canonical(document.raw), 0o600)
     return True
+
+
+@contextlib.contextmanager
+def _made_beside(target: Path, mode: int) -> Iterator[Path]:
+    """A directory to be filled, which takes the place of `target` once it is whole. Where filling it fails, it goes."""
+    beside, aside = (target.with_name(f".{target.name}.{word}") for word in ("new", "damaged"))
+    try:
+        beside.mkdir()
+        beside.chmod(mode)
+        yield beside
+        fsync_directory(beside)
+        if target.exists():  # damaged, for what is whole is not staged again
+            os.rename(target, aside)
+        os.rename(beside, target)
+        remove(aside)
+    except BaseException:
+        remove(beside)
+        raise
+    fsync_directory(target.parent)

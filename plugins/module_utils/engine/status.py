@@ -1,42 +1,82 @@
 # Copyright: muster.agents contributors
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What runs here, as seen now: the files, systemd, and the agent's own answer."""
+"""What runs here, as seen now: the files, systemd, and the agent's own answer. Reads only."""
 
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
+import json
+import os
 import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from . import envfile, manifest, systemd
-from .compare import current_release
+from . import VERSION, drift, envfile, history, hold, manifest, names, releases, systemd
 from .errors import EngineError
 from .files import read_bytes
 from .gate import probe
 from .layout import Layout
 from .manifest import Manifest
 from .mask import masked, secret_values
-from .state import load
+from .state import State, load
+from .systemd import Unit
+from .table import duration, moment, short, table, written
+
+_HEADER = ("AGENT", "RELEASE", "SINCE", "STATE", "READY", "UPTIME", "RESTARTS", "PORT")
 
 
-def status(layout: Layout) -> list[dict[str, Any]]:
-    """One entry for each workload; `ready` is what it answered just now, `detail` says why not."""
+@dataclass(frozen=True)
+class Seen:
+    """One workload as it lies on disk and as systemd has it. `damage` says why there is no manifest."""
+
+    key: str
+    document: Manifest | None
+    damage: str
+    unit: Unit
+
+
+def look(layout: Layout, state: State, keys: Iterable[str]) -> list[Seen]:
+    """All workloads with one question to systemd."""
+    chosen = list(keys)
+    units = systemd.show([state.workloads[key]["unit"] for key in chosen])
+    return [_look_at(layout, state, key, units[state.workloads[key]["unit"]]) for key in chosen]
+
+
+def _look_at(layout: Layout, state: State, key: str, unit: Unit) -> Seen:
+    try:
+        return Seen(key, manifest.read(layout, key, releases.current(layout, state, key) or ""), "", unit)
+    except EngineError as error:
+        return Seen(key, None, str(error), unit)
+
+
+def status(layout: Layout, asked: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """One entry for each workload; `ready` is what it answered just now, `detail` says why not.
+
+    Raises EngineError where one of the names asked for is none of this host.
+    """
     state = load(layout)
-    found = [_read(layout, key) for key in sorted(state.workloads)]
-    units = systemd.show([entry["unit"] for entry in state.workloads.values()])
+    seen = look(layout, state, names.require(state, asked) if asked else sorted(state.workloads))
     with concurrent.futures.ThreadPoolExecutor(max_workers=16) as pool:
-        answers = list(pool.map(lambda item: probe(item[1].gate) if item[1] else item[2], found))
+        answers = list(pool.map(_answer, seen))
+    told, hash_file = history.read(layout), releases.hasher()
     entries = []
-    for (key, document, damage), answer in zip(found, answers):
-        unit = units[state.workloads[key]["unit"]]
+    for one, answer in zip(seen, answers):
+        recorded, release = state.workloads[one.key], releases.current(layout, state, one.key)
+        document, unit = one.document, one.unit
+        held = hold.held(layout, one.key)
         ready = answer == "" and unit.running
         entries.append(
             {
-                "kind": key.partition("/")[0].rstrip("s"),
-                "name": key.partition("/")[2],
-                "base": state.workloads[key].get("base"),
+                "kind": names.kind_of(one.key),
+                "name": names.name_of(one.key),
+                "base": recorded.get("base"),
                 "agent_id": document.gate.agent_id if document else None,
-                "release": current_release(layout, key),
+                "release": release,
+                "since": history.since(told, one.key, release),
+                "previous": releases.previous(layout, state, one.key),
                 "config_sha256": document.files.get(document.config or "") if document else None,
                 "unit": unit.name,
                 "state": unit.active if unit.load != "not-found" else "missing",
@@ -44,22 +84,121 @@ def status(layout: Layout) -> list[dict[str, Any]]:
                 "uptime_seconds": round(time.monotonic() - unit.active_since) if unit.running else 0,
                 "restarts": unit.restarts,
                 "port": document.gate.port if document else None,
-                "detail": ""
-                if ready
-                else _masked(layout, key, damage or answer or f"unit is {unit.active} ({unit.sub})"),
+                "held": held,
+                "drift": _drift(layout, state, one, hash_file),
+                "overrides": drift.overrides(layout, document, unit),
+                "unfinished": one.key in (state.transaction or {}).get("after", {}),
+                "detail": "" if ready or held else _masked(layout, one.key, answer or _words(unit)),
             }
         )
     return entries
 
 
-def _read(layout: Layout, key: str) -> tuple[str, Manifest | None, str]:
+def _answer(one: Seen) -> str:
+    """ "" where it is ready. Nobody is asked who does not run: another program may have its port."""
+    if one.document is None:
+        return one.damage
+    return probe(one.document.gate) if one.unit.running else _words(one.unit)
+
+
+def _words(unit: Unit) -> str:
+    return f"unit is {unit.active} ({unit.sub})" if unit.load != "not-found" else f"{unit.name} is not there"
+
+
+def _drift(layout: Layout, state: State, one: Seen, hash_file: releases.Hasher) -> list[str]:
+    """Short words, each once, in the order of `muster diff`."""
+    if one.document is None:
+        return [manifest.FILE_NAME]
     try:
-        return key, manifest.read(layout, key, current_release(layout, key) or ""), ""
-    except EngineError as error:
-        return key, None, str(error)
+        found = drift.drift(layout, state, one.document, one.unit, hash_file)
+    except EngineError:  # its runtime has nothing for this machine
+        return ["runtime"]
+    return list(dict.fromkeys(difference.what for difference in found))
 
 
 def _masked(layout: Layout, key: str, text: str) -> str:
     """What an agent answers may hold anything, also its own secrets."""
     secrets = envfile.parse((read_bytes(layout.secrets_file(key)) or b"").decode("utf-8", "replace"))
     return masked(text, secret_values({key: secrets}))
+
+
+def unfinished(layout: Layout) -> dict[str, Any] | None:
+    """The open transaction: {"began", "workloads", "by"}; `by` is who works on it, None where it was interrupted."""
+    state = load(layout)
+    if state.transaction is None:
+        return None
+    return {
+        "began": written(state.transaction.get("began", 0)),
+        "workloads": [names.name_of(key) for key in sorted(state.transaction["after"])],
+        "by": _holder(layout),
+    }
+
+
+def _holder(layout: Layout) -> str | None:
+    """Who has the host's lock, found without taking it: a look must never make a deploy wait."""
+    with contextlib.suppress(OSError, ValueError):
+        owner = json.loads(layout.lock.read_bytes())
+        for descriptor in Path(f"/proc/{int(owner['pid'])}/fd").iterdir():
+            if os.readlink(descriptor) == str(layout.lock.resolve()):
+                return f"{owner.get('user', '?')}@{owner.get('host', '?')} (pid {owner['pid']})"
+    return None
+
+
+def wrong(entry: Mapping[str, Any]) -> bool:
+    """Whether a person must act. Who is held stands still because somebody wants it so."""
+    return not entry["held"] and (not entry["ready"] or bool(entry["drift"]))
+
+
+def document(layout: Layout, asked: Sequence[str] = ()) -> dict[str, Any]:
+    return {"version": VERSION, "workloads": status(layout, asked), "unfinished": unfinished(layout)}
+
+
+def healthy(found: Mapping[str, Any]) -> bool:
+    interrupted = found["unfinished"] and not found["unfinished"]["by"]
+    return not interrupted and not any(map(wrong, found["workloads"]))
+
+
+def as_table(found: Mapping[str, Any], width: int | None) -> str:
+    """A line for each workload, then what there is to say of them, in words."""
+    if not found["workloads"]:
+        return "no agent runs on this host"
+    notes = [note for entry in found["workloads"] for note in _notes(entry)]
+    if found["unfinished"]:
+        notes.append(_unfinished_words(found["unfinished"]))
+    lines = table(_HEADER, map(_row, found["workloads"]), width)
+    return "\n".join([lines, "", *notes]) if notes else lines
+
+
+def _row(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        entry["name"],
+        short(entry["release"]),
+        moment(entry["since"]),
+        "held" if entry["held"] else entry["state"],
+        "yes" if entry["ready"] else "no",
+        duration(entry["uptime_seconds"]),
+        str(entry["restarts"]),
+        str(entry["port"] or "-"),
+    )
+
+
+def _notes(entry: Mapping[str, Any]) -> list[str]:
+    name, held = entry["name"], entry["held"]
+    notes = [f"{name}: {entry['detail']}"] if entry["detail"] else []
+    if held:
+        why = f": {held['note']}" if held["note"] else ""
+        notes.append(f"{name}: held since {moment(held['since'])} by {held['user']}@{held['host']}{why}")
+        if entry["state"] not in ("inactive", "failed", "missing"):
+            notes.append(f"{name}: held, but not stopped; `muster hold {name}` stops it")
+    if entry["drift"]:
+        notes.append(f"{name}: drift: {', '.join(entry['drift'])}; `muster diff {name}` shows it")
+    if entry["overrides"]:
+        notes.append(f"{name}: overrides: {', '.join(entry['overrides'])}")
+    return notes
+
+
+def _unfinished_words(found: Mapping[str, Any]) -> str:
+    what = f"a release of {', '.join(found['workloads'])} began at {moment(found['began'])}"
+    if found["by"]:
+        return f"{what} and is under way, by {found['by']}"
+    return f"{what} and was interrupted; `muster resume` brings back what ran before"

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ from .errors import EngineError, Unsupported
 OLDEST = 247
 _PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,Result,MainPID,NRestarts,UnitFileState,ExecMainStatus,ExecMainCode,"
-    "ActiveEnterTimestampMonotonic,NeedDaemonReload,FragmentPath,InvocationID"
+    "ActiveEnterTimestampMonotonic,NeedDaemonReload,InvocationID,Job,DropInPaths"
 )
 
 
@@ -36,6 +37,8 @@ class Unit:
     active_since: float  # seconds of the monotonic clock, 0.0 when it never was
     need_reload: bool
     invocation: str  # a new one for every start
+    job: int = 0  # of a start or stop that is queued or under way, else 0
+    drop_ins: tuple[str, ...] = ()
 
     @property
     def running(self) -> bool:
@@ -45,6 +48,10 @@ class Unit:
     def enabled(self) -> bool:
         # A unit without [Install] is static: there is nothing to enable.
         return self.file_state in ("enabled", "static")
+
+    @property
+    def masked(self) -> bool:
+        return self.load == "masked" or self.file_state in ("masked", "masked-runtime")
 
     @property
     def ending(self) -> str:
@@ -126,6 +133,8 @@ def _unit(name: str, block: dict[str, str]) -> Unit:
         active_since=_number(block.get("ActiveEnterTimestampMonotonic")) / 1e6,
         need_reload=block.get("NeedDaemonReload") == "yes",
         invocation=block.get("InvocationID", ""),
+        job=_number(block.get("Job")),
+        drop_ins=tuple(block.get("DropInPaths", "").split()),
     )
 
 
@@ -134,7 +143,10 @@ def _number(text: str | None) -> int:
 
 
 def journal(unit: str, since: float, invocation: str, lines: int = 12) -> list[str]:
-    """The last log lines of a unit since a time (seconds since the epoch), of one start where its id is known."""
+    """The last log lines of one start of a unit; where its id is not known, those since a time of the monotonic clock.
+
+    The wall clock is not asked: it may have jumped by hours since.
+    """
     # The process's own lines carry the one field, systemd's lines about it the other.
     fields = (
         [f"_SYSTEMD_INVOCATION_ID={invocation}", "+", f"INVOCATION_ID={invocation}"]
@@ -142,15 +154,26 @@ def journal(unit: str, since: float, invocation: str, lines: int = 12) -> list[s
         else [f"--unit={unit}"]
     )
     done = run(
-        "journalctl",
-        "--quiet",
-        "--no-pager",
-        "--output=cat",
-        f"--lines={lines}",
-        f"--since=@{since:.3f}",
-        *fields,
+        "journalctl", "--quiet", "--no-pager", "--boot", "--output=json", f"--lines={4 * lines}", *fields
     )
-    return [line for line in done.stdout.splitlines() if line.strip()]
+    return journal_lines(done.stdout, 0.0 if invocation else since)[-lines:]
+
+
+def journal_lines(text: str, since: float) -> list[str]:
+    """The messages in what `journalctl --output=json` printed, from a time of the monotonic clock on."""
+    found = []
+    for line in text.splitlines():
+        try:
+            entry = json.loads(line)
+            message = entry["MESSAGE"]
+            late = int(entry.get("__MONOTONIC_TIMESTAMP", 0)) / 1e6 >= since
+        except (ValueError, KeyError, TypeError):
+            continue
+        if isinstance(message, list):  # bytes that are no UTF-8
+            message = bytes(message).decode("utf-8", "replace")
+        if late and message:
+            found += [part for part in message.splitlines() if part.strip()]
+    return found
 
 
 def verify(unit_file: str) -> str | None:
@@ -178,6 +201,14 @@ def enable(units: Iterable[str]) -> dict[str, str]:
         except EngineError as error:
             complaints[name] = str(error)
     return complaints
+
+
+def unmask(units: Iterable[str]) -> None:
+    """Let units start again that somebody masked, for good or until the next boot."""
+    names = sorted(units)
+    if names:
+        run("systemctl", "--no-reload", "unmask", "--", *names)
+        run("systemctl", "--no-reload", "unmask", "--runtime", "--", *names)
 
 
 def daemon_reload() -> None:

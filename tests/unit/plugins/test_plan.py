@@ -205,14 +205,18 @@ def test_an_agent_gets_only_the_secrets_that_it_names(project: Path) -> None:
     found = workloads(make_plan(inputs(project), "all"))
     password = {"from": "mqtt_password", "name": "writer-agent-1"}
     key = {"from": "secret", "name": "OPENAI_API_KEY"}
-    assert found["writer-1"]["secrets"] == {"MQTT_PASSWORD": password, "OPENAI_API_KEY": key}
-    assert set(found["researcher-a1"]["secrets"]) == {"MQTT_PASSWORD", "OPENAI_API_KEY", "SERPER_API_KEY"}
+    assert found["writer-1"]["manifest"]["secrets"] == {"MQTT_PASSWORD": password, "OPENAI_API_KEY": key}
+    assert set(found["researcher-a1"]["manifest"]["secrets"]) == {
+        "MQTT_PASSWORD",
+        "OPENAI_API_KEY",
+        "SERPER_API_KEY",
+    }
 
 
 def test_a_login_in_the_vault_goes_before_a_derived_one(project: Path) -> None:
     given = inputs(project, {"writer": {}}, secret_names=SECRETS | LOGIN)
     found = workloads(make_plan(given, "all"))["writer"]
-    assert {name: source["from"] for name, source in found["secrets"].items()} == {
+    assert {name: source["from"] for name, source in found["manifest"]["secrets"].items()} == {
         "MQTT_USERNAME": "secret",
         "MQTT_PASSWORD": "secret",
         "OPENAI_API_KEY": "secret",
@@ -236,7 +240,7 @@ def test_an_agent_without_secrets_has_no_file_of_them(project: Path) -> None:
     lines = [line for line in path.read_text().splitlines(True) if "_env" not in line]
     path.write_text("".join(lines).replace('provider = "openai"', 'provider = "echo"'))
     found = workloads(make_plan(inputs(project, {"writer": {}}, broker=OTHERS), "all"))["writer"]
-    assert found["secrets"] == {}
+    assert "secrets" not in found["manifest"]
     assert "/etc/muster/secrets" not in found["files"]["unit"]
 
 
@@ -283,7 +287,7 @@ def test_on_somebody_elses_broker_the_login_must_be_in_the_vault(project: Path) 
     ]
     plan = make_plan(inputs(project, fleet, broker=OTHERS, secret_names=SECRETS | LOGIN), "all")
     found = workloads(plan)["writer"]
-    assert found["secrets"]["MQTT_PASSWORD"] == {"from": "secret", "name": "MQTT_PASSWORD"}
+    assert found["manifest"]["secrets"]["MQTT_PASSWORD"] == {"from": "secret", "name": "MQTT_PASSWORD"}
     assert found["manifest"]["mqtt"]["url"] == OTHERS.url
 
 

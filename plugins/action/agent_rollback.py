@@ -1,0 +1,102 @@
+# Copyright: muster.agents contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Controller side of agent_rollback: agents of one host back to releases that are still there, with today's secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.muster.agents.plugins.module_utils.engine.commit import RELEASED
+from ansible_collections.muster.agents.plugins.module_utils.engine.layout import workload_key
+from ansible_collections.muster.agents.plugins.plugin_utils.host_call import (
+    HostRefused,
+    call_engine,
+    problem,
+    sentence,
+    values_of,
+)
+
+
+class ActionModule(ActionBase):
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        options = self.validate_argument_spec(
+            {
+                "targets": {"type": "dict", "required": True},
+                "source": {"type": "dict", "default": {}},
+                "parallel": {"type": "int", "default": 8},
+                "keep": {"type": "int", "default": 5},
+                "defer": {"type": "bool", "default": False},
+            }
+        )[1]
+        host = variables.get("inventory_hostname", "")
+        try:
+            result.update(self._roll_back(options, variables, host))
+        except HostRefused as error:
+            told = problem(host, error)
+            result.update({"problem": told} if options["defer"] else {"failed": True, **told})
+        finally:
+            self._remove_tmp_path(self._connection._shell.tmpdir)
+        return result
+
+    def _roll_back(
+        self, options: Mapping[str, Any], variables: Mapping[str, Any], host: str
+    ) -> dict[str, Any]:
+        targets: dict[str, str] = options["targets"]
+        known = call_engine(self, variables, {"phase": "releases", "names": list(targets)}, {})["releases"]
+        needs = [
+            {"kind": "agent", "name": name, "secrets": one["secrets"]}
+            for name, target in targets.items()
+            for one in known.get(workload_key("agent", name), ())
+            if one["release"] == target
+        ]
+        if self._task.check_mode:
+            now = {name: _current(known.get(workload_key("agent", name), ())) for name in targets}
+            return {
+                "changed": bool(targets),
+                "outcomes": [_predicted(name, now[name], one) for name, one in targets.items()],
+            }
+        request = {
+            "phase": "rollback",
+            "names": list(targets),
+            "targets": targets,
+            "who": options["source"],
+            "parallel": options["parallel"],
+            "keep": options["keep"],
+        }
+        report = call_engine(self, variables, request, values_of(self, variables, needs))
+        bad = []
+        for one in report["outcomes"]:
+            one["why"] = "rollback"
+            if one["result"] != RELEASED:
+                bad.append(f"{host}: {sentence(one)}")
+            else:
+                Display().display(f"  {host}: {one['name']} is back on {one['after']}, healthy")
+        result: dict[str, Any] = {"changed": bool(report["outcomes"]), "outcomes": report["outcomes"]}
+        if bad and not options["defer"]:
+            result.update(failed=True, msg="\n".join(bad))
+        return result
+
+
+def _current(releases: Iterable[Mapping[str, Any]]) -> str | None:
+    return next((str(one["release"]) for one in releases if one["current"]), None)
+
+
+def _predicted(name: str, before: str | None, after: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "result": RELEASED,
+        "before": before,
+        "after": after,
+        "why": "rollback",
+        "reason": "",
+        "log": [],
+    }

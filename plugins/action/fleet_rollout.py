@@ -1,0 +1,120 @@
+# Copyright: muster.agents contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Decides once for all hosts what deploy.yml and rollback.yml do next, and tells at the end what came of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.muster.agents.plugins.plugin_utils import course
+from ansible_collections.muster.agents.plugins.plugin_utils.fleet_commit import FleetCommit
+
+_STEPS = ("begin", "rollback", "broker", "wave", "end")
+# The mosquitto role's tasks in their order: the last that ran tells.
+_BROKER_TASKS = ("_mosquitto_release", "_mosquitto_installed", "_mosquitto_released")
+
+
+class ActionModule(ActionBase):
+    TRANSFERS_FILES = False
+    BYPASS_HOST_LOOP = True
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        options = self.validate_argument_spec(
+            {
+                "step": {"type": "str", "required": True, "choices": list(_STEPS)},
+                "hosts": {"type": "list", "elements": "str", "default": []},
+                "course": {"type": "dict", "default": {}},
+                "wave": {"type": "int", "default": 0},
+                "names": {"type": "list", "elements": "str", "default": []},
+                "release": {"type": "str", "default": ""},
+                "report": {"type": "str"},
+            }
+        )[1]
+        results = _Results((task_vars or {}).get("hostvars", {}))
+        self._folder = str((task_vars or {}).get("inventory_dir") or ".")
+        try:
+            follows = getattr(self, f"_{options['step']}")(options, results)
+        except course.NoSuchRelease as error:
+            return {**result, "failed": True, "msg": str(error)}
+        return {**result, "changed": False, **follows}
+
+    def _begin(self, options: Mapping[str, Any], results: _Results) -> dict[str, Any]:
+        hosts = options["hosts"]
+        staged = results.of(hosts, "_agent_staged")
+        plan = results.of(hosts, "planned")
+        begun = course.begin(next(iter(plan.values()))["plan"], hosts, staged)
+        for host, name in course.stranded(begun, staged):
+            Display().warning(f"{name} stays on {host}: the host where it belongs could not stage it")
+        if len(begun["waves"]) > 1 and not begun["stop"]:
+            sizes = ", ".join(str(len(wave["switch"])) for wave in begun["waves"])
+            Display().display(f"  in {len(begun['waves'])} waves, of {sizes} hosts")
+        begun["idle"] = course.idle(begun)
+        return self._end({**options, "course": begun}, results) if begun["idle"] else begun
+
+    def _rollback(self, options: Mapping[str, Any], results: _Results) -> dict[str, Any]:
+        hosts = options["hosts"]
+        begun = course.begin_rollback(
+            hosts, results.of(hosts, "_agent_releases"), options["names"], options["release"]
+        )
+        return {**begun, "source": FleetCommit(self._folder).answer()}
+
+    def _wave(self, options: Mapping[str, Any], results: _Results) -> dict[str, Any]:
+        before: course.Course = options["course"]
+        index = options["wave"]
+        if before["stop"]:
+            return before
+        after = course.after_wave(
+            before,
+            index,
+            results.of(before["waves"][index]["switch"], "_agent_switched"),
+            results.of(before["waves"][index]["retire"], "_agent_retired"),
+        )
+        if after["stop"] and not before["stop"]:
+            Display().warning(
+                f"the rollout stops after wave {index + 1} of {len(after['waves'])}: {after['stop']}"
+            )
+        pause = course.pause_before(after, index + 1)
+        if pause and not self._task.check_mode:
+            Display().display(f"  wave {index + 2} begins in {pause:g} s")
+            time.sleep(pause)
+        return after
+
+    def _broker(self, options: Mapping[str, Any], results: _Results) -> dict[str, Any]:
+        found: dict[str, dict[str, Any]] = {}
+        for task in _BROKER_TASKS:
+            found.update(results.of(options["course"]["hosts"], task))
+        return course.after_broker(options["course"], found)
+
+    def _end(self, options: Mapping[str, Any], results: _Results) -> dict[str, Any]:
+        hosts = options["course"]["hosts"]
+        ended = course.finished(
+            options["course"],
+            results.of(hosts, "_agent_went_back"),
+            check_mode=bool(self._task.check_mode),
+        )
+        Display().display("\n" + ended["text"])
+        if options["report"]:
+            document = {key: ended[key] for key in ("counts", "outcomes", "problems", "stop", "held")}
+            Path(options["report"]).write_text(json.dumps(document, indent=1, default=str) + "\n", "utf-8")
+        return ended
+
+
+class _Results:
+    """What earlier tasks registered, by host; read here and not passed through templates, for they can be large."""
+
+    def __init__(self, hostvars: Mapping[str, Any]) -> None:
+        self._hostvars = hostvars
+
+    def of(self, hosts: Any, name: str) -> dict[str, dict[str, Any]]:
+        """host → its registered result, where it has one and the task was not skipped."""
+        found = {host: self._hostvars[host].get(name) for host in hosts}
+        return {host: one for host, one in found.items() if one and not one.get("skipped")}

@@ -1,0 +1,398 @@
+# Copyright: muster.agents contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The course of one rollout over the fleet: what is to be done after staging, how far it is, what came of it.
+
+A course is plain data, since it travels between the tasks of deploy.yml as a registered result. It is never changed in
+place: each function returns the next one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.muster.agents.plugins.module_utils.engine.commit import (
+    FAILED,
+    REFUSED,
+    RELEASED,
+    REMOVED,
+    REVERTED,
+)
+from ansible_collections.muster.agents.plugins.plugin_utils.broker import BROKER
+from ansible_collections.muster.agents.plugins.plugin_utils.host_call import UNREACHABLE, sentence
+from ansible_collections.muster.agents.plugins.plugin_utils.rollout import Policy, exceeded, waves
+from ansible_collections.muster.agents.plugins.plugin_utils.status_table import text_table
+
+Course = dict[str, Any]
+# What people read, by what the engine says of an agent. One that did not come up and had no release before failed.
+WORDS = {RELEASED: "changed", REVERTED: "reverted", REMOVED: "failed", FAILED: "failed", REFUSED: "failed"}
+COUNTED = ("changed", "unchanged", "reverted", "failed", "unreachable")
+NO_ANSWER = {"kind": FAILED, "msg": "gave no result; what Ansible said of it stands above"}
+
+
+def begin(plan: Mapping[str, Any], hosts: Sequence[str], staged: Mapping[str, Mapping[str, Any]]) -> Course:
+    """What staging found on all `hosts`, and what follows from it.
+
+    `waves`: for each, `switch` and `retire`: host → agents. `problems`: host → {kind, msg}. `stop`: why nothing (more) is
+    switched. `broker_agents`: ids that need a login while old and new run. `staying`: those that do when all is done.
+    """
+    answers = {host: _answer(staged.get(host)) for host in hosts}
+    problems = {host: answer["problem"] for host, answer in answers.items() if answer.get("problem")}
+    refused = [(host, name) for host, answer in answers.items() for name in answer.get("refused", ())]
+    present = {one for answer in answers.values() for one in answer.get("ids", ())}
+    orphans = {one for answer in answers.values() for one in (answer.get("orphans") or {}).values()}
+    base = _bases(plan)
+    pending = {host: [base[name] for name in answer.get("pending", ())] for host, answer in answers.items()}
+    policies = {name: Policy(**policy) for name, policy in plan["rollouts"].items()}
+    broker = {host: answer["broker"] for host, answer in answers.items() if answer.get("broker")}
+    staying = sorted({*plan["ids"], *orphans})
+    return {
+        "hosts": list(hosts),
+        "waves": _with_retirements(
+            _named(waves(pending, policies, Policy(**plan["rollout"])), answers, base), plan, answers
+        ),
+        "outcomes": [],
+        "problems": problems,
+        "stop": f"{len(refused)} refused, so nothing was switched" if refused else "",
+        "broker": any(one["pending"] or one["missing_packages"] for one in broker.values()),
+        "broker_agents": sorted({*plan["ids"], *present}),
+        "staying": staying,
+        "leaving": sorted(present - set(staying)),
+        "held": [
+            {"name": name, "since": one.get("since", "?"), "note": one.get("note", ""), "host": host}
+            for host, answer in answers.items()
+            for name, one in (answer.get("held") or {}).items()
+        ],
+        "agents": sum(len(answer.get("here", ())) for answer in answers.values()),
+        "back": {},
+        "retired": [],
+        "settled": not problems and not refused,
+        "base": base,
+        "policy": plan["rollout"],
+        "policies": plan["rollouts"],
+    }
+
+
+class NoSuchRelease(Exception):
+    """What a person asked to roll back cannot be: an unknown agent or release, or nothing to go back to."""
+
+
+def begin_rollback(
+    hosts: Sequence[str], found: Mapping[str, Mapping[str, Any]], names: Sequence[str], release: str
+) -> Course:
+    """A rollback of the named agents as a course of one wave; `targets`: host → agent → the release to go back to.
+
+    `found`: host → what is there: `agents`, each with name, base, agent_id and its `releases`. `release` is an id or how it
+    begins, "" the previous proven one of each. Raises NoSuchRelease, and then no host is touched.
+    """
+    problems = {host: _problem(found.get(host)) for host in hosts if "agents" not in (found.get(host) or {})}
+    there = [(host, one) for host in hosts if host not in problems for one in found[host]["agents"]]
+    known = sorted({word for _, one in there for word in _names(one)})
+    unknown = [name for name in names if name not in known and name != "all"]
+    if unknown:
+        raise NoSuchRelease(
+            f"no agent {', '.join(unknown)} on these hosts; there are {', '.join(known) or 'none'}"
+        )
+    chosen = [(host, one) for host, one in there if "all" in names or set(names) & set(_names(one))]
+    targets: dict[str, dict[str, str]] = {}
+    refusals = []
+    for host, one in chosen:
+        target = _target(one["releases"], release)
+        if target is not None:
+            targets.setdefault(host, {})[one["name"]] = target
+        elif not release:
+            refusals.append(f"{one['name']} on {host} has no proven release to go back to; {_listed(one)}")
+    if release and not targets:
+        refusals = [
+            f"{one['name']} on {host} has no release {release!r} to go back to; {_listed(one)}"
+            for host, one in chosen
+        ]
+    if refusals:
+        raise NoSuchRelease("nothing was changed:\n" + "\n".join(refusals))
+    return {
+        "hosts": list(hosts),
+        "waves": [{"switch": {host: list(found) for host, found in targets.items()}, "retire": {}}],
+        "targets": targets,
+        "outcomes": [],
+        "problems": problems,
+        "stop": "",
+        "held": [],
+        "agents": len(chosen),
+        "back": {},
+        "retired": [],
+        "settled": not problems,
+        "base": {one["name"]: one["base"] for _, one in chosen},
+        "policy": {"max_failed": len(hosts)},
+        "policies": {},
+    }
+
+
+def _names(agent: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(agent[key] for key in ("name", "base", "agent_id") if agent[key])
+
+
+def _target(releases: Sequence[Mapping[str, Any]], release: str) -> str | None:
+    """The one that is meant and is not current already; None where there is none, or more than one."""
+    found = [
+        one["release"]
+        for one in releases
+        if not one["current"] and (one["release"].startswith(release) if release else one["previous"])
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _listed(agent: Mapping[str, Any]) -> str:
+    words = [
+        f"{one['release']} ({', '.join([word for word in ('current', 'proven') if one[word]] + ['staged ' + one['staged_at']])})"
+        for one in agent["releases"]
+    ]
+    return f"there are {', '.join(words)}" if words else "there is none at all"
+
+
+def _problem(result: Mapping[str, Any] | None) -> dict[str, str]:
+    return dict((result or {}).get("problem") or NO_ANSWER)
+
+
+def _answer(result: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    return result if result and "here" in result else {"problem": _problem(result)}
+
+
+def _bases(plan: Mapping[str, Any]) -> dict[str, str]:
+    """Every planned agent's name → its key in the fleet."""
+    return {
+        one["manifest"]["name"]: one["manifest"]["base"] for found in plan["hosts"].values() for one in found
+    }
+
+
+def _named(
+    order: Iterable[Mapping[str, Sequence[str]]],
+    answers: Mapping[str, Mapping[str, Any]],
+    base: Mapping[str, str],
+) -> list[dict[str, list[str]]]:
+    """Waves of agents' names instead of their keys in the fleet, of which a host may run several instances."""
+    return [
+        {
+            host: [name for name in answers[host]["pending"] if base[name] in keys]
+            for host, keys in wave.items()
+        }
+        for wave in order
+    ]
+
+
+def _with_retirements(
+    switches: Sequence[Mapping[str, list[str]]],
+    plan: Mapping[str, Any],
+    answers: Mapping[str, Mapping[str, Any]],
+) -> list[dict[str, dict[str, list[str]]]]:
+    """An agent that moves stops on its old host in the wave in which it starts on the new one, and not before.
+
+    Where its new host could not stage it, it stays. What belongs nowhere any more goes at once.
+    """
+    homes = {one["manifest"]["name"]: host for host, found in plan["hosts"].items() for one in found}
+    found: list[dict[str, dict[str, list[str]]]] = [{"switch": dict(wave), "retire": {}} for wave in switches]
+    for host, answer in answers.items():
+        for name in answer.get("retire", ()):
+            if name in homes and name not in answers.get(homes[name], {}).get("here", ()):
+                continue
+            index = next(
+                (n for n, wave in enumerate(switches) if name in wave.get(homes.get(name, ""), ())), 0
+            )
+            if not found:
+                found.append({"switch": {}, "retire": {}})
+            found[index]["retire"].setdefault(host, []).append(name)
+    return found
+
+
+def stranded(course: Course, staged: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """(host, agent) that should leave its host and stays, because the one where it belongs could not stage it."""
+    going = {
+        (host, name) for wave in course["waves"] for host, names in wave["retire"].items() for name in names
+    }
+    return sorted(
+        (host, name)
+        for host, result in staged.items()
+        for name in (result or {}).get("retire") or ()
+        if (host, name) not in going
+    )
+
+
+def idle(course: Course) -> bool:
+    """Nothing to do, and nothing wrong."""
+    todo = course["waves"] or course["broker"] or course["leaving"]
+    return not (todo or course["problems"] or course["stop"])
+
+
+def after_wave(
+    course: Course,
+    index: int,
+    switched: Mapping[str, Mapping[str, Any]],
+    retired: Mapping[str, Mapping[str, Any]],
+) -> Course:
+    """What came of wave `index`; host → the result of its switch, and of its retirements.
+
+    Sets `stop` where too much went wrong, and then `back`: host → agent → the release that it goes back to.
+    """
+    outcomes, problems = list(course["outcomes"]), dict(course["problems"])
+    gone = [(host, name) for host, result in retired.items() for name in result.get("retired") or ()]
+    problems.update({host: result["problem"] for host, result in retired.items() if result.get("problem")})
+    switch = course["waves"][index]["switch"]
+    for host, names in switch.items():
+        result = switched.get(host) or {}
+        found = [{"host": host, **one} for one in result.get("outcomes") or () if one["name"] in names]
+        outcomes += found
+        if not found:
+            problems[host] = result.get("problem") or NO_ANSWER
+    base = course["base"]
+    failed = [(one["host"], base[one["name"]]) for one in outcomes if _word(one) != "changed"]
+    lost = [(host, base[name]) for host, names in switch.items() if host in problems for name in names]
+    policies, default = _policies(course)
+    stop = course["stop"] or exceeded([*failed, *lost], policies, default)
+    back: dict[str, dict[str, str]] = {}
+    for one in outcomes if stop else ():
+        policy = policies.get(base[one["name"]], default)
+        if policy.revert_switched and one["result"] == RELEASED and one["before"] not in (None, one["after"]):
+            back.setdefault(one["host"], {})[one["name"]] = one["before"]
+    return {
+        **course,
+        "outcomes": outcomes,
+        "problems": problems,
+        "retired": [*course["retired"], *gone],
+        "settled": not problems and not stop and all(_word(one) == "changed" for one in outcomes),
+        "stop": stop,
+        "back": back,
+    }
+
+
+def _policies(course: Course) -> tuple[dict[str, Policy], Policy]:
+    return {name: Policy(**one) for name, one in course["policies"].items()}, Policy(**course["policy"])
+
+
+def after_broker(course: Course, results: Mapping[str, Mapping[str, Any]]) -> Course:
+    """What came of the broker; host → the last result of its role. Nothing is switched on a broker that is not as planned."""
+    outcomes, problems = list(course["outcomes"]), dict(course["problems"])
+    for host, result in results.items():
+        found = [{"host": host, **one} for one in result.get("outcomes") or ()]
+        outcomes += found
+        if result.get("unreachable"):
+            problems[host] = {"kind": UNREACHABLE, "msg": f"{host}: {result.get('msg')}"}
+        elif result.get("failed") and all(_word(one) == "changed" for one in found):
+            problems[host] = {"kind": FAILED, "msg": str(result.get("msg"))}
+    bad = [host for host, result in results.items() if result.get("failed") or result.get("unreachable")]
+    stop = course["stop"] or (f"the broker on {bad[0]} is not as planned" if bad else "")
+    return {
+        **course,
+        "outcomes": outcomes,
+        "problems": problems,
+        "stop": stop,
+        "settled": course["settled"] and not stop,
+    }
+
+
+def pause_before(course: Course, index: int) -> float:
+    """Seconds to wait before wave `index` (from 0): the longest that an agent in it asks for."""
+    if index == 0 or index >= len(course["waves"]) or course["stop"]:
+        return 0.0
+    policies, default = _policies(course)
+    names = {course["base"][name] for found in course["waves"][index]["switch"].values() for name in found}
+    return max((policies.get(name, default).pause for name in names), default=0.0)
+
+
+def finished(course: Course, went_back: Mapping[str, Mapping[str, Any]], check_mode: bool) -> Course:
+    """The course at its end, with `counts` by word, `text` for people, and `verdicts`: host → {kind, msg} of those that fail.
+
+    `went_back`: host → the result of taking back what it had switched.
+    """
+    outcomes = [*course["outcomes"]]
+    problems = dict(course["problems"])
+    for host in course["back"]:
+        result = went_back.get(host) or {}
+        if result.get("problem"):
+            problems[host] = result["problem"]
+        found = {one["name"]: one for one in result.get("outcomes") or ()}
+        outcomes = [one for one in outcomes if one["host"] != host or one["name"] not in found]
+        outcomes += [{"host": host, **_taken_back(one, course["stop"])} for one in found.values()]
+    rows = [*map(_row, outcomes)]
+    rows += [(host, name, "retired", "-", "moved away") for host, name in course["retired"]]
+    rows += [
+        (host, name, "not tried", "-", course["stop"])
+        for wave in course["waves"]
+        for host, names in wave["switch"].items()
+        for name in names
+        if host not in problems and (host, name) not in {(one["host"], one["name"]) for one in outcomes}
+    ]
+    rows += [(host, "-", one["kind"], "-", _first_line(one["msg"])) for host, one in sorted(problems.items())]
+    rows += [(one["host"], one["name"], "held", "-", _hold(one)) for one in course["held"]]
+    counts = _counts(course, outcomes, problems)
+    verdicts = _verdicts(outcomes, problems)
+    return {
+        **course,
+        "outcomes": outcomes,
+        "problems": problems,
+        "counts": counts,
+        "verdicts": verdicts,
+        "text": ("check mode, nothing was done\n" if check_mode else "") + _text(rows, counts, course),
+    }
+
+
+def _taken_back(outcome: Mapping[str, Any], why: str) -> dict[str, Any]:
+    """A rollback that went well is, seen from the rollout, a release that was reverted."""
+    return {**outcome, **({"result": REVERTED, "reason": why} if outcome["result"] == RELEASED else {})}
+
+
+def _word(outcome: Mapping[str, Any]) -> str:
+    return "failed" if outcome.get("warnings") else WORDS[outcome["result"]]
+
+
+def _row(one: Mapping[str, Any]) -> tuple[str, ...]:
+    releases = f"{(one['before'] or 'none')[:8]} -> {(one['after'] or 'none')[:8]}"
+    wrong = _first_line(one["reason"] or "; ".join(one.get("warnings") or ()))
+    phase = f"{one['phase']}: " if wrong and one.get("phase") else ""
+    return one["host"], one["name"], _word(one), releases, phase + (wrong or one.get("why", ""))
+
+
+def _first_line(text: str) -> str:
+    return text.split("\n", 1)[0]
+
+
+def _hold(one: Mapping[str, Any]) -> str:
+    return f"since {one['since']}" + (f": {one['note']}" if one["note"] else "")
+
+
+def _counts(
+    course: Course, outcomes: Sequence[Mapping[str, Any]], problems: Mapping[str, Mapping[str, Any]]
+) -> dict[str, int]:
+    """Of agents; `unreachable` counts hosts, for nobody knows what runs there."""
+    words = Counter(_word(one) for one in outcomes if one["name"] != BROKER)
+    kinds = Counter(UNREACHABLE if one["kind"] == UNREACHABLE else FAILED for one in problems.values())
+    pending = {
+        (host, name) for wave in course["waves"] for host, names in wave["switch"].items() for name in names
+    }
+    return {
+        "changed": words["changed"],
+        "unchanged": course["agents"] - len(pending) - len(course["held"]),
+        "reverted": words["reverted"],
+        "failed": words["failed"] + kinds[FAILED],
+        "unreachable": kinds[UNREACHABLE],
+    }
+
+
+def _verdicts(
+    outcomes: Sequence[Mapping[str, Any]], problems: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, str]]:
+    verdicts = {host: {"kind": one["kind"], "msg": one["msg"]} for host, one in problems.items()}
+    for one in outcomes:
+        if _word(one) != "changed":
+            said = verdicts.setdefault(one["host"], {"kind": FAILED, "msg": ""})
+            said["msg"] = "\n".join(filter(None, [said["msg"], sentence(one)]))
+    return verdicts
+
+
+def _text(rows: Sequence[tuple[str, ...]], counts: Mapping[str, int], course: Course) -> str:
+    lines = [text_table(("HOST", "AGENT", "RESULT", "RELEASE", "WHY"), rows), ""] if rows else []
+    total = ", ".join(f"{counts[word]} {word}" for word in COUNTED)
+    if not rows and not any(counts[word] for word in COUNTED if word != "unchanged"):
+        return (
+            f"nothing to change: {counts['unchanged']} agents on {len(course['hosts'])} hosts are as planned"
+        )
+    return "\n".join([*lines, total + (f"; {len(course['held'])} held" if course["held"] else "")])
