@@ -10,9 +10,9 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.muster.agents.plugins.module_utils.engine.commit import REFUSED, RELEASED
 from ansible_collections.muster.agents.plugins.module_utils.engine.layout import workload_key
 from ansible_collections.muster.agents.plugins.module_utils.engine.manifest import POST_RELEASE, PRE_RELEASE
+from ansible_collections.muster.agents.plugins.module_utils.engine.outcome import REFUSED, RELEASED
 from ansible_collections.muster.agents.plugins.plugin_utils import artifacts
 from ansible_collections.muster.agents.plugins.plugin_utils.broker import (
     BROKER,
@@ -276,8 +276,8 @@ class ActionModule(ActionBase):
                 bad.append(f"{self._host}: {sentence(one)}")
         result: dict[str, Any] = {"changed": bool(outcomes), "outcomes": outcomes}
         if bad and options["defer"]:
-            for line in bad:
-                Display().warning(line, formatted=True)
+            for text in bad:  # the rest of it is told at the end
+                Display().warning(text.split("\n", 1)[0])
         elif bad:
             result.update(failed=True, msg="\n".join(bad))
         return result

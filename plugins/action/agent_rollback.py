@@ -10,8 +10,8 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.muster.agents.plugins.module_utils.engine.commit import RELEASED
 from ansible_collections.muster.agents.plugins.module_utils.engine.layout import workload_key
+from ansible_collections.muster.agents.plugins.module_utils.engine.outcome import RELEASED
 from ansible_collections.muster.agents.plugins.plugin_utils.host_call import (
     HostRefused,
     call_engine,

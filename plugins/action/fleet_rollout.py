@@ -78,7 +78,7 @@ class ActionModule(ActionBase):
             results.of(before["waves"][index]["switch"], "_agent_switched"),
             results.of(before["waves"][index]["retire"], "_agent_retired"),
         )
-        if after["stop"] and not before["stop"]:
+        if after["stop"] and index + 1 < len(after["waves"]):
             Display().warning(
                 f"the rollout stops after wave {index + 1} of {len(after['waves'])}: {after['stop']}"
             )

@@ -45,8 +45,15 @@ class ActionModule(ActionBase):
             Display().display(json.dumps({"agents": agents, "silent": silent, "absent": absent}, default=str))
         else:
             Display().display(status_table(agents, silent, absent))
-        unready = [f"{agent['name']} on {agent['host']}" for agent in agents if not agent["ready"]]
-        parts = (("not ready", unready), ("on no host", absent), ("no answer from", sorted(silent)))
+        where = {f"{agent['name']} on {agent['host']}": agent for agent in agents}
+        unready = [name for name, agent in where.items() if not agent["ready"] and not agent["held"]]
+        drifted = [name for name, agent in where.items() if agent["drift"]]
+        parts = (
+            ("not ready", unready),
+            ("changed by hand", drifted),
+            ("on no host", absent),
+            ("no answer from", sorted(silent)),
+        )
         problems = [f"{what}: {', '.join(sorted(who))}" for what, who in parts if who]
         result.update(changed=False, silent=silent, absent=absent)
         # The table has told all; a failure need not tell it again.

@@ -7,11 +7,8 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-
-from ansible.module_utils.urls import open_url
 
 from ansible_collections.muster.agents.plugins.plugin_utils.diagnostics import InputError, fleet_error
 from ansible_collections.muster.agents.plugins.plugin_utils.runtimes import file_sha256
@@ -52,6 +49,11 @@ def local_file(digest: str, artifact: Mapping[str, Any]) -> Path:
 
 
 def _download(url: str, path: Path) -> None:
+    # Only here: they take longer to import than a run that downloads nothing should spend.
+    from http.client import HTTPException
+
+    from ansible.module_utils.urls import open_url
+
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent)
     try:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import codecs
 import errno
+import importlib
 import re
 import stat
 from collections.abc import Callable, Iterator
@@ -13,18 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
 
-from ansible_collections.muster.agents.plugins.plugin_utils.json_source import JsonSource
 from ansible_collections.muster.agents.plugins.plugin_utils.source import Path, Source, SourceError
-from ansible_collections.muster.agents.plugins.plugin_utils.toml_source import TomlSource
-from ansible_collections.muster.agents.plugins.plugin_utils.yaml_source import YamlSource
 
 LARGEST = 1 << 20
-_BY_ENDING: dict[str, Callable[[str], Source]] = {
-    ".toml": TomlSource,
-    ".yaml": YamlSource,
-    ".yml": YamlSource,
-    ".json": JsonSource,
-}
+# Imported when a file needs it: Ansible compiles a collection's modules anew in every run.
+_BY_ENDING = {".toml": "toml_source", ".yaml": "yaml_source", ".yml": "yaml_source", ".json": "json_source"}
+_CLASSES = {"toml_source": "TomlSource", "yaml_source": "YamlSource", "json_source": "JsonSource"}
+_PACKAGE = "ansible_collections.muster.agents.plugins.plugin_utils"
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -92,13 +88,20 @@ def _decode(data: bytes) -> str:
 def parse(text: str, ending: str) -> Source:
     """By the file's ending; where that says nothing, by whichever notation the text is valid in."""
     if ending in _BY_ENDING:
-        return _BY_ENDING[ending](text)
-    for notation in (JsonSource, TomlSource):
+        return _notation(_BY_ENDING[ending])(text)
+    for name in ("json_source", "toml_source"):
         try:
-            return notation(text)
+            return _notation(name)(text)
         except SourceError:
             continue
-    return YamlSource(text)
+    return _notation("yaml_source")(text)
+
+
+def _notation(module: str) -> Callable[[str], Source]:
+    found: Callable[[str], Source] = getattr(
+        importlib.import_module(f"{_PACKAGE}.{module}"), _CLASSES[module]
+    )
+    return found
 
 
 PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_.-]*)(?::-([^}]*))?\}")

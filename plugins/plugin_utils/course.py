@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.muster.agents.plugins.module_utils.engine.commit import (
+from ansible_collections.muster.agents.plugins.module_utils.engine.outcome import (
     FAILED,
     REFUSED,
     RELEASED,
@@ -321,7 +321,10 @@ def finished(course: Course, went_back: Mapping[str, Mapping[str, Any]], check_m
         for name in names
         if host not in problems and (host, name) not in {(one["host"], one["name"]) for one in outcomes}
     ]
-    rows += [(host, "-", one["kind"], "-", _first_line(one["msg"])) for host, one in sorted(problems.items())]
+    rows += [
+        (host, "-", one["kind"], "-", _first_line(one["msg"]).removeprefix(f"{host}: "))
+        for host, one in sorted(problems.items())
+    ]
     rows += [(one["host"], one["name"], "held", "-", _hold(one)) for one in course["held"]]
     counts = _counts(course, outcomes, problems)
     verdicts = _verdicts(outcomes, problems)
@@ -345,7 +348,8 @@ def _word(outcome: Mapping[str, Any]) -> str:
 
 
 def _row(one: Mapping[str, Any]) -> tuple[str, ...]:
-    releases = f"{(one['before'] or 'none')[:8]} -> {(one['after'] or 'none')[:8]}"
+    before, after = ((one[word] or "none")[:8] for word in ("before", "after"))
+    releases = f"{before} -> {after}" if before != after else f"stays {before}"
     wrong = _first_line(one["reason"] or "; ".join(one.get("warnings") or ()))
     phase = f"{one['phase']}: " if wrong and one.get("phase") else ""
     return one["host"], one["name"], _word(one), releases, phase + (wrong or one.get("why", ""))

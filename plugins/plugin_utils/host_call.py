@@ -18,15 +18,15 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.muster.agents.plugins.module_utils.engine import envfile
 from ansible_collections.muster.agents.plugins.module_utils.engine import request as engine_request
-from ansible_collections.muster.agents.plugins.module_utils.engine.commit import (
+from ansible_collections.muster.agents.plugins.module_utils.engine.errors import EngineError
+from ansible_collections.muster.agents.plugins.module_utils.engine.layout import workload_key
+from ansible_collections.muster.agents.plugins.module_utils.engine.outcome import (
     FAILED,
     REFUSED,
     RELEASED,
     REMOVED,
     REVERTED,
 )
-from ansible_collections.muster.agents.plugins.module_utils.engine.errors import EngineError
-from ansible_collections.muster.agents.plugins.module_utils.engine.layout import workload_key
 from ansible_collections.muster.agents.plugins.plugin_utils import mosquitto
 from ansible_collections.muster.agents.plugins.plugin_utils.engine_archive import engine_archive
 from ansible_collections.muster.agents.plugins.plugin_utils.plan import DERIVED_PASSWORD

@@ -265,9 +265,11 @@ def find_config(
 
 def _config_in(path: Path) -> tuple[Path, str]:
     """The path, or in a folder the one file that is an agent config by its name (`openmas.deploy.yaml`)."""
-    names = [
+    if path.is_file():
+        return path, shown(path)
+    names = (
         name for one in formats().values() if not one.folder for name in one.file_names if "*" not in name
-    ]
+    )
     found = next((path / name for name in names if (path / name).is_file()), path)
     return found, shown(found)
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import traceback
 from collections.abc import Iterable, Mapping
@@ -33,6 +34,17 @@ def render_unit(template: str, variables: Mapping[str, Any]) -> str:
 
     Raises ValueError naming the line where the template is wrong or asks for something that is not there.
     """
+    try:
+        return _compiled(template).render(variables)
+    except jinja2.TemplateSyntaxError as error:
+        raise ValueError(f"line {error.lineno}: {error.message}") from None
+    except Exception as error:  # noqa: BLE001  (a template may do anything, such as divide by zero)
+        raise ValueError(f"line {_line(error)}: {error}") from None
+
+
+@functools.lru_cache(maxsize=8)
+def _compiled(template: str) -> jinja2.Template:
+    """Compiling takes far longer than rendering, and a fleet has one template for all its agents."""
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -41,12 +53,7 @@ def render_unit(template: str, variables: Mapping[str, Any]) -> str:
         autoescape=False,
     )
     environment.filters.update(unit_word=unit_word, unit_words=unit_words, unit_text=unit_text)
-    try:
-        return environment.from_string(template).render(variables)
-    except jinja2.TemplateSyntaxError as error:
-        raise ValueError(f"line {error.lineno}: {error.message}") from None
-    except Exception as error:  # noqa: BLE001  (a template may do anything, such as divide by zero)
-        raise ValueError(f"line {_line(error)}: {error}") from None
+    return environment.from_string(template)
 
 
 def _line(error: BaseException) -> int:

@@ -40,12 +40,27 @@ def status_table(
     rows = [_row(agent) for agent in sorted(agents, key=lambda agent: (agent["name"], agent["host"]))]
     rows += [("?", host, *["-"] * (len(_COLUMNS) - 2)) for host in sorted(silent)]
     lines = text_table(_COLUMNS, rows).split("\n")
-    notes = [f"{agent['name']} on {agent['host']}: {agent['detail']}" for agent in agents if agent["detail"]]
+    notes = [f"{agent['name']} on {agent['host']}: {note}" for agent in agents for note in _notes(agent)]
     notes += [f"{host}: {reason}" for host, reason in sorted(silent.items())]
     notes += [f"{name}: on none of the hosts that answered" for name in absent]
     if not rows:
         notes.append("no agent runs on these hosts")
     return "\n".join([*lines, *(["", *notes] if notes else [])])
+
+
+def _notes(agent: Mapping[str, Any]) -> list[str]:
+    held = agent["held"]
+    return [
+        *([f"held since {held['since']}{': ' if held['note'] else ''}{held['note']}"] if held else []),
+        *([agent["detail"]] if agent["detail"] and not held else []),
+        *([f"drift: {', '.join(agent['drift'])}"] if agent["drift"] else []),
+        *([f"overridden by {', '.join(agent['overrides'])}, which stays"] if agent["overrides"] else []),
+        *(
+            ["a release is unfinished; `muster resume` or the next deploy ends it"]
+            if agent["unfinished"]
+            else []
+        ),
+    ]
 
 
 def _row(agent: Mapping[str, Any]) -> tuple[str, ...]:
@@ -54,7 +69,7 @@ def _row(agent: Mapping[str, Any]) -> tuple[str, ...]:
         agent["host"],
         (agent["release"] or "-")[:_DIGITS],
         (agent["config_sha256"] or "-")[:_DIGITS],
-        agent["state"],
+        "held" if agent["held"] else agent["state"],
         "yes" if agent["ready"] else "NO",
         duration(agent["uptime_seconds"]),
         str(agent["restarts"]),

@@ -32,12 +32,13 @@ from . import (
     retire,
     rollback,
     status,
+    systemd,
 )
-from .commit import REMOVED, REVERTED
 from .errors import Busy, EngineError, NoRoom, Unsupported
 from .layout import Layout
 from .lock import locked
 from .options import parser
+from .outcome import REMOVED, REVERTED
 from .state import State, load
 from .table import terminal_width
 
@@ -176,12 +177,18 @@ def _rollback(layout: Layout, options: argparse.Namespace) -> int:
     try:
         found = _checked(detach.run_detached(layout, json.dumps(asked)))
     except KeyboardInterrupt:
-        sys.stderr.write(
-            "\nmuster: no longer waiting; the rollback goes on, `muster history` will say how it ended\n"
-        )
+        sys.stderr.write(f"\nmuster: no longer waiting; {_what_goes_on()}\n")
         raise
     _tell(options, found, lambda: report.outcomes_text(found["outcomes"]))
     return 0 if report.fine(found["outcomes"]) else 1
+
+
+def _what_goes_on() -> str:
+    """Ctrl-C may have come before systemd had the rollback, and then there is none."""
+    units = systemd.run("systemctl", "list-units", "--plain", "--no-legend", "muster-release-*.service")
+    if units.stdout.strip():
+        return "the rollback goes on, and `muster history` will say how it ended"
+    return "no rollback is under way, and `muster history` says whether there was one"
 
 
 def _hold(layout: Layout, options: argparse.Namespace) -> int:

@@ -19,41 +19,12 @@ from .files import remove
 from .gate import Watch, start_and_gate
 from .layout import Layout
 from .manifest import Manifest
+from .outcome import FAILED, RELEASED, REMOVED, REVERTED, Outcome
 from .state import State, released_before
 from .switch import Swap, forget, from_dict, register, stop, undo
 from .systemd import Unit
 
-RELEASED = "released"  # the new release is current and healthy
-REVERTED = "reverted"  # it was not healthy; the previous release is current again, and healthy
-REMOVED = "removed"  # it was not healthy and there was none before: nothing of it runs
-FAILED = "failed"  # nothing that the engine could bring up is healthy
-REFUSED = "refused"  # nothing of it was changed; what ran before runs on
-UNCHANGED = "unchanged"  # there was nothing to do
 _KEEP_PROVEN = 50
-
-
-@dataclass
-class Outcome:
-    """What became of one workload.
-
-    `phase`, `reason` and `log` say where and why a release was not kept, `seconds` how long each phase took, `warnings`
-    what went wrong beside.
-    """
-
-    key: str
-    name: str
-    result: str
-    before: str | None
-    after: str | None
-    reason: str = ""
-    log: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-    phase: str = ""
-    warnings: list[str] = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, Any]:
-        rounded = {phase: round(taken, 3) for phase, taken in self.seconds.items()}
-        return {**vars(self), "seconds": rounded}
 
 
 @dataclass(frozen=True)
@@ -87,38 +58,42 @@ class Failure:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def touched_by(transaction: Mapping[str, Any], key: str, unit: str) -> Touched:
+def touched_by(transaction: Mapping[str, Any], key: str) -> Touched:
     """Read back what `state.json` says. Raises EngineError where it cannot be followed."""
-    raw = transaction.get("touched", {}).get(key)
-    if raw is None:
-        raise EngineError(
-            "the transaction does not say what it touched; deploy again, which puts everything right"
+    try:
+        raw = transaction["touched"][key]
+        return Touched(
+            key,
+            str(raw["unit"]),
+            transaction["before"][key],
+            transaction["after"][key],
+            str(raw["invocation"]),
+            str(raw["action"]),
+            tuple(from_dict(one) for one in raw["swaps"]),
         )
-    return Touched(
-        key,
-        str(raw.get("unit", unit)),
-        transaction["before"][key],
-        transaction["after"][key],
-        str(raw.get("invocation", "")),
-        str(raw.get("action", RESTART)),
-        tuple(from_dict(one) for one in raw.get("swaps", ())),
-    )
+    except (KeyError, TypeError) as error:
+        raise EngineError(
+            f"the transaction does not say what it touched ({error}); deploy again, which puts everything right"
+        ) from None
 
 
 def commit(layout: Layout, state: State, change: Change, watch: Watch, secrets_text: str | None) -> Outcome:
     """Write down that the release is current and proven."""
     document = watch.manifest
     outcome = Outcome(document.key, document.name, RELEASED, change.before, document.release)
-    known = state.proven(document.key)
+    proven = state.proven(document.key)
     if NOT_RECORDED in change.reasons:
-        known = [
-            one for one in released_before(layout, document.key) if layout.release(document.key, one).is_dir()
+        proven = [
+            one
+            for one in released_before(layout, document.key)
+            if one != document.release and layout.release(document.key, one).is_dir()
         ]
+        # That a release lies on the disk is no proof that it ever served.
         outcome.warnings.append(
             "state.json did not know it: of its earlier releases only those count as proven that the history names "
-            f"({', '.join(known) or 'none'})"
+            f"({', '.join(proven) or 'none'})"
         )
-    proven = [release for release in known if release != document.release]
+    proven = [release for release in proven if release != document.release]
     state.workloads[document.key] = {
         "release": document.release,
         "proven": [*proven, document.release][-_KEEP_PROVEN:],
@@ -200,7 +175,7 @@ def _restore(layout: Layout, touched: Touched, unit: Unit) -> Watch | None:
     except EngineError as error:
         document = None
         faults.append(str(error))
-    action = _way_back(touched, unit)
+    action = way_back(touched, unit)
     if document is None or faults:
         # It cannot be judged, so it is not called healthy; but it serves if it can.
         systemd.daemon_reload()
@@ -210,7 +185,7 @@ def _restore(layout: Layout, touched: Touched, unit: Unit) -> Watch | None:
     return Watch(document, action)
 
 
-def _way_back(touched: Touched, unit: Unit) -> str:
+def way_back(touched: Touched, unit: Unit) -> str:
     """Whether the process must change at all: not if it is the one from before the transaction."""
     same = bool(touched.invocation) and unit.invocation == touched.invocation
     if not (same and unit.running) or unit.job:

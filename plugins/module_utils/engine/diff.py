@@ -84,8 +84,13 @@ def _secrets(layout: Layout, key: str) -> list[str]:
 
 
 def _unified(before_name: str, after_name: str, before: str, after: str) -> str:
-    lines = difflib.unified_diff(before.split("\n"), after.split("\n"), before_name, after_name, lineterm="")
+    lines = difflib.unified_diff(_lines(before), _lines(after), before_name, after_name, lineterm="")
     return "".join(f"{line}\n" for line in lines)
+
+
+def _lines(text: str) -> list[str]:
+    *lines, last = text.split("\n")
+    return [*lines, f"{last} (no line end)"] if last else lines
 
 
 def between(layout: Layout, key: str, old: str, new: str) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from . import systemd
-from .commit import FAILED, Failure, Outcome, Touched, forget_all, revert, touched_by
+from .commit import Failure, Touched, forget_all, revert, touched_by
 from .errors import EngineError
 from .files import leftovers, our_leftovers, remove
 from .layout import KINDS, Layout
+from .outcome import FAILED, Outcome
 from .state import load, record, save
 
 RECOVERY = "recovery"
@@ -44,13 +45,12 @@ def revert_open(layout: Layout, why: str) -> list[Outcome]:
     for key in sorted(state.transaction["after"]):
         try:
             layout.workload(key)  # refuses what is no key
-            unit = str(state.workloads.get(key, {}).get("unit", ""))
-            touched[key] = touched_by(state.transaction, key, unit)
+            touched[key] = touched_by(state.transaction, key)
         except EngineError as error:
             before = state.transaction["before"][key]
             reason = f"{why}; and the revert failed: {error}"
             outcomes.append(Outcome(key, key.partition("/")[2], FAILED, before, None, reason, phase="revert"))
-    outcomes += revert(layout, state, _failures(touched, why), _PARALLEL)
+    outcomes += revert(layout, state, _failures(touched, why), _PARALLEL) if touched else []
     state.transaction = None
     save(layout, state)
     forget_all(touched)

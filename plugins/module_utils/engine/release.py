@@ -16,7 +16,6 @@ from typing import Any
 
 from . import compare, ports, systemd
 from .check import check
-from .commit import REFUSED, Outcome
 from .compare import DRIFT, NOTHING, RECORD, RELOAD, RESTART, Change, owed_file
 from .errors import EngineError
 from .files import write
@@ -24,6 +23,7 @@ from .install import install
 from .layout import Layout
 from .lock import locked
 from .mask import masked, secret_values
+from .outcome import REFUSED, Outcome
 from .presence import twin
 from .prune import prune
 from .recover import recover, sweep

@@ -95,17 +95,16 @@ def releases(layout: Layout, state: State, keys: Iterable[str]) -> dict[str, lis
 
 
 def named(layout: Layout, asked: Sequence[str]) -> dict[str, Any]:
-    """{"releases", "workloads"} by key, of those with these names, of all where none is named. Names of nothing are passed over.
-
-    `workloads` has by which other names each goes: {"name", "base", "agent_id"}.
+    """{"releases": key → its releases, "workloads": key → {"name", "base", "agent_id"}} of those with these names, of all
+    where none is named. Names of nothing on this host are passed over.
     """
     state = load(layout)
     keys = keys_of(state, asked) if asked else sorted(state.workloads)
-    other_names = {
+    known = {
         key: {"name": name_of(key), **{word: state.workloads[key].get(word) for word in ("base", "agent_id")}}
         for key in keys
     }
-    return {"releases": releases(layout, state, keys), "workloads": other_names}
+    return {"releases": releases(layout, state, keys), "workloads": known}
 
 
 def releases_of(layout: Layout, state: State, key: str, hash_file: Hasher) -> list[dict[str, Any]]:

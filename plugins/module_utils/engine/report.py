@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .commit import FAILED, REFUSED, RELEASED, REMOVED, REVERTED
+from .outcome import FAILED, REFUSED, RELEASED, REMOVED, REVERTED
 
 _ENDS = {
     RELEASED: "is on release {after} and healthy",

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import compare, envfile, hold, manifest, names, ports, releases, systemd
-from .commit import REFUSED, Outcome
 from .compare import NOTHING, RESTART, Change
 from .errors import EngineError
 from .files import read_bytes
@@ -17,6 +16,7 @@ from .layout import Layout
 from .lock import locked
 from .manifest import Manifest
 from .mask import secret_values
+from .outcome import REFUSED, Outcome
 from .presence import twin
 from .recover import recover
 from .request import Request, Wanted

@@ -106,7 +106,9 @@ def _words(unit: Unit) -> str:
 
 
 def _drift(layout: Layout, state: State, one: Seen, hash_file: releases.Hasher) -> list[str]:
-    """Short words, each once, in the order of `muster diff`."""
+    """Short words, each once, in the order of `muster diff`. What is being changed right now is no drift."""
+    if state.transaction and one.key in state.transaction["after"]:
+        return []
     if one.document is None:
         return [manifest.FILE_NAME]
     try:
@@ -176,7 +178,7 @@ def _row(entry: Mapping[str, Any]) -> tuple[str, ...]:
         moment(entry["since"]),
         "held" if entry["held"] else entry["state"],
         "yes" if entry["ready"] else "no",
-        duration(entry["uptime_seconds"]),
+        duration(entry["uptime_seconds"]) if entry["state"] == "active" else "-",
         str(entry["restarts"]),
         str(entry["port"] or "-"),
     )

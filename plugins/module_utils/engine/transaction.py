@@ -30,23 +30,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import envfile, hooks, manifest, systemd
-from .commit import (
-    FAILED,
-    REFUSED,
-    RELEASED,
-    UNCHANGED,
-    Failure,
-    Outcome,
-    Touched,
-    commit,
-    revert,
-)
+from .commit import Failure, Touched, commit, revert
 from .compare import MASKED, NOTHING, RECORD, Change
 from .errors import EngineError
 from .gate import Watch, start_and_gate
 from .layout import Layout
 from .manifest import POST_RELEASE, PRE_RELEASE
 from .mask import masked
+from .outcome import FAILED, REFUSED, RELEASED, UNCHANGED, Outcome
 from .presence import clear
 from .prune import prune
 from .recover import revert_open

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.server
 import os
+import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,11 +16,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import settings
 
 from ansible_collections.muster.agents.plugins.module_utils.engine import manifest
+from ansible_collections.muster.agents.plugins.module_utils.engine.layout import Layout
 from ansible_collections.muster.agents.plugins.module_utils.engine.manifest import Gate, Manifest
 from ansible_collections.muster.agents.plugins.module_utils.engine.request import Wanted
+from ansible_collections.muster.agents.plugins.module_utils.engine.stage import stage_release
+from ansible_collections.muster.agents.plugins.module_utils.engine.switch import Swap, forget, prepare, switch
 from ansible_collections.muster.agents.plugins.module_utils.engine.systemd import Unit
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -90,6 +96,40 @@ RUNNING = Unit(
     need_reload=False,
     invocation="new",
 )
+
+
+def released(
+    layout: Layout, item: Wanted, secrets: str | None = None, before: str | None = None
+) -> list[Swap]:
+    """Stage a release and make it the current one on disk, as a transaction that went well does."""
+    stage_release(layout, item)
+    swaps = prepare(layout, item.manifest.key, item.manifest.release, before, secrets)
+    switch(swaps)
+    forget(swaps)
+    return swaps
+
+
+@contextmanager
+def small_disk(path: Path, options: str) -> Iterator[None]:
+    path.mkdir(parents=True)
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(path)], check=True)
+
+
+def fill(path: Path) -> None:
+    """Take the last byte and the last inode of a small file system, with files named fill*."""
+    with contextlib.suppress(OSError), (path / "fill").open("wb", buffering=0) as stream:
+        while stream.write(b"#" * 4096):
+            pass
+    with contextlib.suppress(OSError):
+        for number in range(1000):
+            (path / f"fill-{number}").touch()
+
 
 Answer = tuple[int, str | bytes]
 

@@ -105,8 +105,8 @@ def test_a_wave_that_failed_stops_the_rest() -> None:
     assert now["stop"] == "1 host failed, max_failed is 0"
     end = ended(now)
     assert end["text"].splitlines()[1:] == [
-        "h1    writer-1  reverted   aaaaaaaa -> aaaaaaaa  gate: exited with status 1 after 0.4 s",
-        "h2    writer-2  not tried  -                     1 host failed, max_failed is 0",
+        "h1    writer-1  reverted   stays aaaaaaaa  gate: exited with status 1 after 0.4 s",
+        "h2    writer-2  not tried  -               1 host failed, max_failed is 0",
         "",
         "0 changed, 0 unchanged, 1 reverted, 0 failed, 0 unreachable",
     ]

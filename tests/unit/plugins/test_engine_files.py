@@ -127,10 +127,39 @@ def test_a_link_is_never_gone_while_it_is_switched(tmp_path: Path) -> None:
 
 
 def test_a_link_that_a_killed_run_left_is_overcome(tmp_path: Path) -> None:
-    (tmp_path / f".current.{os.getpid()}").symlink_to("releases/stale")
+    (tmp_path / ".current.muster-00000000").symlink_to("releases/stale")
     files.link(tmp_path / "current", "releases/new")
     assert files.read_link(tmp_path / "current") == "releases/new"
+    (left,) = files.our_leftovers(tmp_path)
+    assert files.remove(left)
     assert os.listdir(tmp_path) == ["current"]
+
+
+def test_only_the_engine_s_own_leftovers_are_found_where_others_write_too(tmp_path: Path) -> None:
+    for name in (".agent.service.muster-new", ".#agent.service0123", ".hidden", "agent.service.muster-new"):
+        (tmp_path / name).touch()
+    assert files.our_leftovers(tmp_path) == [tmp_path / ".agent.service.muster-new"]
+    assert files.our_leftovers(tmp_path / "absent") == []
+
+
+@pytest.mark.parametrize("wanted", [0o600, 0o644])
+def test_what_is_there_already_is_not_written_again(tmp_path: Path, wanted: int) -> None:
+    path = tmp_path / "file"
+    files.write(path, b"same", wanted)
+    files.link(tmp_path / "link", "file")
+    before = {one.name: one.lstat().st_ino for one in tmp_path.iterdir()}
+    files.write(path, b"same", wanted)
+    files.link(tmp_path / "link", "file")
+    assert {one.name: one.lstat().st_ino for one in tmp_path.iterdir()} == before
+    files.write(path, b"same", 0o640)
+    assert mode(path) == 0o640
+
+
+def test_a_link_to_the_same_bytes_is_replaced_by_a_file(tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes(b"same")
+    (tmp_path / "file").symlink_to("other")
+    files.write(tmp_path / "file", b"same", 0o644)
+    assert not (tmp_path / "file").is_symlink()
 
 
 def test_what_is_no_link_points_nowhere(tmp_path: Path) -> None:

@@ -23,6 +23,10 @@ def agent(**changes: Any) -> dict[str, Any]:
         "restarts": 0,
         "port": 20001,
         "detail": "",
+        "held": None,
+        "drift": [],
+        "overrides": [],
+        "unfinished": False,
         **changes,
     }
 
@@ -53,6 +57,29 @@ def test_what_is_wrong_is_said_below_in_words() -> None:
         "",
         "writer on b: exited with status 3",
         "c: Connection timed out",
+    ]
+
+
+def test_an_agent_that_is_held_is_not_sick() -> None:
+    held = agent(
+        ready=False, state="inactive", detail="unit is inactive", held={"since": "10:00", "note": "disk"}
+    )
+    table = status_table([held], {})
+    assert table.splitlines()[1:] == [
+        "writer  b     01234567  ffffffff  held   NO     1m01s   0         20001",
+        "",
+        "writer on b: held since 10:00: disk",
+    ]
+
+
+def test_what_was_changed_by_hand_is_said() -> None:
+    table = status_table(
+        [agent(drift=["unit", "not enabled"], overrides=["/etc/x.conf"], unfinished=True)], {}
+    )
+    assert table.splitlines()[3:] == [
+        "writer on b: drift: unit, not enabled",
+        "writer on b: overridden by /etc/x.conf, which stays",
+        "writer on b: a release is unfinished; `muster resume` or the next deploy ends it",
     ]
 
 
