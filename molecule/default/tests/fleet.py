@@ -118,6 +118,17 @@ def variables(folder: Path, **values: Any) -> str:
     return f"--extra-vars=@{file}"
 
 
+def changed_fleet(folder: Path, **by_name: dict[str, Any]) -> str:
+    """An argument that deploys the tests' fleet with these keys added to its agents."""
+    whole: dict[str, dict[str, Any]] = {
+        "researcher": {"overrides": OFFLINE},
+        "writer": {"instances": "each", "overrides": OFFLINE},
+    }
+    rollout = by_name.pop("rollout", {})
+    entries = {name: {**entry, **by_name.get(name, {})} for name, entry in whole.items()}
+    return variables(folder, fleet=entries, fleet_rollout=rollout)
+
+
 def agents() -> dict[str, Agent]:
     """Name -> agent, for all that run anywhere, as the engines on the hosts know them."""
     names = Agent.__dataclass_fields__

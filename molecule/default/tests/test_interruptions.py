@@ -12,12 +12,7 @@ from pathlib import Path
 import fleet
 from mqtt import drained, listening
 
-
-def changed_fleet(folder: Path, **researcher: object) -> str:
-    offline = {"overrides": fleet.OFFLINE}
-    return fleet.variables(
-        folder, fleet={"researcher": {**offline, **researcher}, "writer": {"instances": "each", **offline}}
-    )
+LOUD = {"environment": {"LOG_LEVEL": "debug"}}
 
 
 def unfinished(agent: fleet.Agent) -> bool:
@@ -29,7 +24,7 @@ def test_a_killed_engine_is_reverted_by_its_host(
     researcher: fleet.Agent, neighbour: fleet.Agent, tmp_path: Path, restored: None
 ) -> None:
     untouched = neighbour.pid
-    running = fleet.start("deploy.yml", changed_fleet(tmp_path, environment={"LOG_LEVEL": "debug"}))
+    running = fleet.start("deploy.yml", fleet.changed_fleet(tmp_path, researcher=LOUD))
     fleet.until(lambda: unfinished(researcher), 60, "no release began")
     researcher.machine.check_output("systemctl kill --signal=KILL 'muster-release-*'")
     output, _ = running.communicate(timeout=60)
@@ -42,7 +37,7 @@ def test_a_killed_engine_is_reverted_by_its_host(
 
 
 def test_a_killed_controller_changes_nothing(researcher: fleet.Agent, tmp_path: Path, restored: None) -> None:
-    running = fleet.start("deploy.yml", changed_fleet(tmp_path, environment={"LOG_LEVEL": "debug"}))
+    running = fleet.start("deploy.yml", fleet.changed_fleet(tmp_path, researcher=LOUD))
     fleet.until(lambda: unfinished(researcher), 60, "no release began")
     os.killpg(running.pid, signal.SIGKILL)
     running.communicate()
@@ -59,7 +54,8 @@ def test_a_new_id_that_fails_leaves_the_old_one_its_login(
     researcher: fleet.Agent, tmp_path: Path, restored: None
 ) -> None:
     other = {"agent": {"id": "other-agent"}, **fleet.OFFLINE}
-    bad = changed_fleet(tmp_path, overrides=other, environment={"HEALTH_PORT": "1"}, deadline=20)
+    unready = {"overrides": other, "environment": {"HEALTH_PORT": "1"}, "deadline": 20}
+    bad = fleet.changed_fleet(tmp_path, researcher=unready)
     assert fleet.play("deploy.yml", bad).code != 0
     after = fleet.agents()["researcher"]
     assert (after.release, after.ready, after.agent_id) == (researcher.release, True, researcher.agent_id)
@@ -67,12 +63,14 @@ def test_a_new_id_that_fails_leaves_the_old_one_its_login(
 
 def test_a_new_id_takes_leave_of_the_old_one(researcher: fleet.Agent, tmp_path: Path, restored: None) -> None:
     other = {"agent": {"id": "other-agent"}, **fleet.OFFLINE}
-    fleet.deploy(changed_fleet(tmp_path, overrides=other))
+    fleet.deploy(fleet.changed_fleet(tmp_path, researcher={"overrides": other}))
     after = fleet.agents()["researcher"]
     assert (after.agent_id, after.ready) == ("other-agent", True)
     with listening(fleet.broker(), f"/control/agents/{researcher.agent_id}/status") as heard:
         assert drained(heard) == []
-    assert set(fleet.deploy(changed_fleet(tmp_path, overrides=other)).changed().values()) == {0}
+    assert set(
+        fleet.deploy(fleet.changed_fleet(tmp_path, researcher={"overrides": other})).changed().values()
+    ) == {0}
 
 
 def test_what_was_damaged_by_hand_is_mended(researcher: fleet.Agent) -> None:

@@ -21,17 +21,18 @@ _INTERRUPTED = "was interrupted before it was proven"
 _PARALLEL = 8
 
 
-def recover(layout: Layout, who: Mapping[str, str]) -> list[Outcome]:
+def recover(layout: Layout, who: Mapping[str, str], directories: Iterable[Path] = ()) -> list[Outcome]:
     """Finish the transaction that state.json says is open, if there is one, and sweep what a kill left behind.
 
-    Call with the lock held. Nothing in the transaction stops it: what can be brought back is, and the rest is reported
-    as failed with the file, so that the next deploy can put it right.
+    Call with the lock held. `directories` are further places where releases install files. Nothing in the transaction
+    stops it: what can be brought back is, and the rest is reported as failed with the file, so that the next deploy can
+    put it right.
     """
     outcomes = revert_open(layout, _INTERRUPTED)
     for outcome in outcomes:
         warning = record(layout, {"via": RECOVERY, "who": dict(who), **outcome.as_dict()})
         outcome.warnings += [warning] if warning else []
-    sweep(layout)
+    sweep(layout, directories)
     return outcomes
 
 

@@ -26,7 +26,7 @@ from .mask import masked, secret_values
 from .outcome import REFUSED, Outcome
 from .presence import twin
 from .prune import prune
-from .recover import recover, sweep
+from .recover import recover
 from .request import Request, Wanted
 from .retire import moved_away, orphans
 from .stage import make_room, missing_packages, missing_runtimes, stage_release, stage_runtimes
@@ -47,7 +47,7 @@ def stage(layout: Layout, request: Request) -> dict[str, Any]:
         report["seconds"] = {"lock": round(waited, 3)}
         if report["missing_packages"] or report["refused"]:
             return report
-        pending = [one["key"] for one in report["workloads"] if one["key"] in _selected(report, request)]
+        pending = [one["key"] for one in report["workloads"] if one["action"] != NOTHING and not one["look"]]
         began = time.monotonic()
         fresh = _stage(layout, request, report, pending)
         report["seconds"]["stage"] = round(time.monotonic() - began, 3)
@@ -66,9 +66,7 @@ def _begin(layout: Layout, request: Request) -> list[Outcome]:
     """What every call that changes something does first, with the lock held."""
     load(layout)  # refuses a state that it cannot read before anything else happens
     install(layout)
-    recovered = recover(layout, request.who)
-    sweep(layout, _install_directories(layout, request))
-    return recovered
+    return recover(layout, request.who, _install_directories(layout, request))
 
 
 def _install_directories(layout: Layout, request: Request) -> set[Path]:
@@ -77,11 +75,6 @@ def _install_directories(layout: Layout, request: Request) -> set[Path]:
         for item in request.wanted.values()
         for install in item.manifest.installs
     }
-
-
-def _selected(report: Mapping[str, Any], request: Request) -> set[str]:
-    """Keys of what is to be changed."""
-    return {one["key"] for one in report["workloads"] if one["action"] != NOTHING} - request.look
 
 
 def _stage(layout: Layout, request: Request, report: dict[str, Any], keys: Iterable[str]) -> list[Wanted]:

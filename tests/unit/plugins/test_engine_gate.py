@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.muster.agents.plugins.module_utils.engine.compare import RELOAD, RESTART
+from ansible_collections.muster.agents.plugins.module_utils.engine.compare import RECORD, RELOAD, RESTART
 from ansible_collections.muster.agents.plugins.module_utils.engine.gate import Watch, judge, probe
 from ansible_collections.muster.agents.plugins.module_utils.engine.systemd import Unit
 from tests.unit.plugins.builders import RUNNING, gate, http_server, with_gate
@@ -26,7 +26,7 @@ CRASHED = replace(
 )
 AGAIN = replace(CRASHED, active="activating", sub="auto-restart")
 
-Look = tuple[float, Unit, str]
+Look = tuple[float, Unit, str | None]
 
 
 def watch(action: str = RESTART, **changes: object) -> Watch:
@@ -182,6 +182,66 @@ def test_a_reload_that_kills_the_process_is_not() -> None:
         one = Watch(with_gate(), RELOAD, started=START, pid=100, restarts=4)
         judge(one, unit, GOOD, START + 0.5)
         assert one.verdict, unit
+
+
+# --- only looking -------------------------------------------------------------------------------------------
+
+
+def look() -> Watch:
+    """At a process that ran before and is left alone."""
+    return Watch(with_gate(), RECORD, started=START, pid=100, restarts=4, invocation="new")
+
+
+def test_a_process_that_was_left_alone_is_looked_at() -> None:
+    unit = replace(RUNNING, restarts=4)
+    assert after([(0.5, unit, GOOD), (3.4, unit, GOOD)], look()).verdict is None
+    assert after([(0.5, unit, GOOD), (3.5, unit, GOOD)], look()).healthy
+    assert "not ready" in (after([(10.1, unit, "/ready answered 503")], look()).verdict or "")
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        replace(RUNNING, restarts=5),
+        replace(RUNNING, restarts=4, invocation="newer"),
+        replace(CRASHED, restarts=4),
+        replace(AGAIN, restarts=4),
+        replace(RUNNING, restarts=4, active="inactive", sub="dead", pid=0),
+    ],
+)
+def test_one_that_ends_while_it_is_looked_at_is_not_healthy(unit: Unit) -> None:
+    assert after([(0.5, unit, GOOD)], look()).verdict
+
+
+# --- between two looks --------------------------------------------------------------------------------------
+
+
+def test_another_start_than_the_one_that_was_watched_is_a_crash() -> None:
+    """systemd 247 counts restarts anew after some; the id of a start never comes again."""
+    one = after([(1.0, RUNNING, GOOD), (1.5, replace(RUNNING, invocation="newer", pid=0), GOOD)])
+    assert one.verdict
+
+
+def test_a_start_that_is_queued_behind_a_crashed_process_is_waited_for() -> None:
+    queued = replace(AGAIN, invocation="old", job=7)
+    assert after([(0.1, queued, "no answer yet"), (1.0, RUNNING, GOOD), (4.0, RUNNING, GOOD)]).healthy
+
+
+def test_a_start_that_never_came_about_ends_the_wait() -> None:
+    """Its condition failed, or somebody cancelled the job."""
+    assert after([(0.4, replace(BEFORE, active="inactive", sub="dead", pid=0), "no answer yet")]).verdict
+
+
+def test_a_main_process_that_ends_well_is_gone_all_the_same() -> None:
+    gone = replace(RUNNING, active="inactive", sub="dead", pid=0, exit_code=1)
+    assert after([(1.0, RUNNING, GOOD), (2.0, gone, GOOD)]).verdict == "exited with status 0 after 2.0 s"
+
+
+def test_no_new_answer_is_neither_good_nor_bad() -> None:
+    looks: list[Look] = [(1.0, RUNNING, GOOD), (2.0, RUNNING, None), (4.5, RUNNING, None)]
+    assert after(looks).verdict is None
+    assert after([*looks, (4.6, RUNNING, GOOD)]).healthy
+    assert after([*looks, (4.6, CRASHED, None)]).verdict == "exited with status 3 after 4.6 s"
 
 
 # --- the probe, against a real server -----------------------------------------------------------------------
