@@ -19,10 +19,10 @@ from ansible_collections.muster.agents.plugins.module_utils.engine.outcome impor
     REMOVED,
     REVERTED,
 )
+from ansible_collections.muster.agents.plugins.module_utils.engine.table import short, table
 from ansible_collections.muster.agents.plugins.plugin_utils.broker import BROKER
 from ansible_collections.muster.agents.plugins.plugin_utils.host_call import UNREACHABLE, sentence
 from ansible_collections.muster.agents.plugins.plugin_utils.rollout import Policy, exceeded, waves
-from ansible_collections.muster.agents.plugins.plugin_utils.status_table import text_table
 
 Course = dict[str, Any]
 # What people read, by what the engine says of an agent. One that did not come up and had no release before failed.
@@ -348,7 +348,7 @@ def _word(outcome: Mapping[str, Any]) -> str:
 
 
 def _row(one: Mapping[str, Any]) -> tuple[str, ...]:
-    before, after = ((one[word] or "none")[:8] for word in ("before", "after"))
+    before, after = (short(one[word]) for word in ("before", "after"))
     releases = f"{before} -> {after}" if before != after else f"stays {before}"
     wrong = _first_line(one["reason"] or "; ".join(one.get("warnings") or ()))
     phase = f"{one['phase']}: " if wrong and one.get("phase") else ""
@@ -393,7 +393,7 @@ def _verdicts(
 
 
 def _text(rows: Sequence[tuple[str, ...]], counts: Mapping[str, int], course: Course) -> str:
-    lines = [text_table(("HOST", "AGENT", "RESULT", "RELEASE", "WHY"), rows), ""] if rows else []
+    lines = [table(("HOST", "AGENT", "RESULT", "RELEASE", "WHY"), rows), ""] if rows else []
     total = ", ".join(f"{counts[word]} {word}" for word in COUNTED)
     if not rows and not any(counts[word] for word in COUNTED if word != "unchanged"):
         return (

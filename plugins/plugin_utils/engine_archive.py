@@ -18,9 +18,12 @@ if sys.version_info < (3, 9):
     sys.stderr.write("muster needs Python 3.9 or newer; this is %d.%d\\n" % sys.version_info[:2])
     sys.exit(69)
 
-from muster.cli import main
+try:
+    from muster.cli import main
 
-sys.exit(main())
+    sys.exit(main())
+except KeyboardInterrupt:
+    sys.exit(130)
 """
 
 

@@ -3,7 +3,8 @@
 """The engine puts itself on the host: the program, its name on the PATH, and the unit that finishes what was interrupted.
 
 Call with the lock held, and only once state.json was found readable: an engine that is too old for what is here must
-refuse before it takes the place of one that is not.
+refuse before it takes the place of one that is not. Another process may be running from the file that is replaced: that
+does no harm because every module of the engine is imported at the start, none within a function.
 """
 
 from __future__ import annotations

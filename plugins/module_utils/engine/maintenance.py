@@ -125,7 +125,7 @@ def _outcome(layout: Layout, key: str, watch: Watch | str) -> dict[str, Any]:
         "ready": watch.healthy,
         "reason": masked(watch.verdict or "", hide),
         "log": [masked(line, hide) for line in watch.log],
-        "seconds": {"gate": watch.seconds},
+        "seconds": {"gate": round(watch.seconds, 3)},
     }
 
 

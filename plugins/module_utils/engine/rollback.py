@@ -21,7 +21,7 @@ from .presence import twin
 from .recover import recover
 from .request import Request, Wanted
 from .state import State, load
-from .transaction import ROLLBACK, Order, transact
+from .transaction import ROLLBACK, Order, transact, write_down
 
 
 @dataclass
@@ -46,18 +46,19 @@ def rollback(layout: Layout, request: Request) -> dict[str, Any]:
     with locked(layout, request.who, wait=10.0):
         recovered = recover(layout, request.who)
         targets = _plan(layout, request)
-        outcomes = _refused(targets) or transact(
-            layout,
-            _changes(layout, targets),
-            {one.key: envfile.render(one.secrets) if one.secrets else None for one in targets},
-            Order(
-                parallel=request.parallel,
-                keep=request.keep,
-                via=ROLLBACK,
-                who=request.who,
-                hide=secret_values({one.key: one.secrets or {} for one in targets}),
-            ),
+        order = Order(
+            parallel=request.parallel,
+            keep=request.keep,
+            via=ROLLBACK,
+            who=request.who,
+            hide=secret_values({one.key: one.secrets or {} for one in targets}),
         )
+        outcomes = _refused(targets)
+        if outcomes:
+            write_down(layout, outcomes, order)  # whoever asked may no longer be there to be told
+        else:
+            texts = {one.key: envfile.render(one.secrets) if one.secrets else None for one in targets}
+            outcomes = transact(layout, _changes(layout, targets), texts, order)
         return {
             "outcomes": [outcome.as_dict() for outcome in outcomes],
             "recovered": [outcome.as_dict() for outcome in recovered],
@@ -145,6 +146,7 @@ def _refused(targets: list[Target]) -> list[Outcome]:
             one.before,
             one.before,
             one.refusal or f"is left as it is, because {guilty} was refused",
+            phase="check",
         )
         for one in targets
         if guilty

@@ -18,9 +18,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], width: int | Non
     """Columns as wide as their contents, numbers to the right. Lines are cut at `width`, None leaves them whole."""
     lines = [tuple(header), *(tuple(row) for row in rows)]
     widths = [max(len(line[index]) for line in lines) for index in range(len(header))]
-    numeric = [
-        all(line[index].isdigit() or line[index] == "-" for line in lines[1:]) for index in range(len(header))
-    ]
+    columns = [{line[index] for line in lines[1:]} - {"-"} for index in range(len(header))]
+    numeric = [bool(words) and all(word.isdigit() for word in words) for words in columns]
     shown = [
         "  ".join(
             word.rjust(wide) if right else word.ljust(wide)

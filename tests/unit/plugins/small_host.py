@@ -85,12 +85,12 @@ class Host:
         return release
 
     def bytes(self) -> dict[str, bytes | str]:
-        """All that lies on this host, to tell that nothing was changed."""
+        """All that lies on this host but its history, to tell that nothing was changed."""
         found: dict[str, bytes | str] = {}
         for path in sorted(self.layout.root.rglob("*")):
             if path.is_symlink():
                 found[str(path)] = os.readlink(path)
-            elif path.is_file() and path != self.layout.lock:
+            elif path.is_file() and path not in (self.layout.lock, self.layout.history):
                 found[str(path)] = path.read_bytes()
         return found
 

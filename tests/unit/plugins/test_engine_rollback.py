@@ -30,6 +30,8 @@ def refusal(host: Host, **asked: Any) -> str:
     found = outcomes(host, **asked)
     assert {one["result"] for one in found.values()} == {"refused"}
     assert host.bytes() == before, "a refused rollback changes nothing"
+    told = json.loads(host.layout.history.read_text().splitlines()[-1])
+    assert (told["via"], told["result"], told["phase"]) == ("rollback", "refused", "check")
     return str(found["writer"]["reason"])
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.muster.agents.plugins.plugin_utils.status_table import duration, status_table
+from ansible_collections.muster.agents.plugins.module_utils.engine.table import duration
+from ansible_collections.muster.agents.plugins.plugin_utils.status_table import status_table
 
 
 def agent(**changes: Any) -> dict[str, Any]:
@@ -34,10 +35,10 @@ def agent(**changes: Any) -> dict[str, Any]:
 def test_a_line_for_each_agent_by_name_and_host() -> None:
     table = status_table([agent(), agent(name="a-much-longer-name", host="a"), agent(host="a")], {})
     assert table.splitlines() == [
-        "AGENT               HOST  RELEASE   CONFIG    STATE   READY  UPTIME  RESTARTS  PORT",
-        "a-much-longer-name  a     01234567  ffffffff  active  yes    1m01s   0         20001",
-        "writer              a     01234567  ffffffff  active  yes    1m01s   0         20001",
-        "writer              b     01234567  ffffffff  active  yes    1m01s   0         20001",
+        "AGENT               HOST   RELEASE  CONFIG    STATE   READY  UPTIME  RESTARTS   PORT",
+        "a-much-longer-name  a     01234567  ffffffff  active  yes    1m01s          0  20001",
+        "writer              a     01234567  ffffffff  active  yes    1m01s          0  20001",
+        "writer              b     01234567  ffffffff  active  yes    1m01s          0  20001",
     ]
 
 
@@ -52,8 +53,8 @@ def test_what_is_wrong_is_said_below_in_words() -> None:
     )
     table = status_table([sick], {"c": "Connection timed out"})
     assert table.splitlines()[1:] == [
-        "writer  b     -        -       failed  NO     1m01s   0         -",
-        "?       c     -        -       -       -      -       -         -",
+        "writer  b     -        -       failed  NO     1m01s          0  -",
+        "?       c     -        -       -       -      -              -  -",
         "",
         "writer on b: exited with status 3",
         "c: Connection timed out",
@@ -66,7 +67,7 @@ def test_an_agent_that_is_held_is_not_sick() -> None:
     )
     table = status_table([held], {})
     assert table.splitlines()[1:] == [
-        "writer  b     01234567  ffffffff  held   NO     1m01s   0         20001",
+        "writer  b     01234567  ffffffff  held   NO     1m01s          0  20001",
         "",
         "writer on b: held since 10:00: disk",
     ]
