@@ -12,11 +12,21 @@ from pathlib import Path
 
 _SOURCE = Path(__file__).resolve().parents[1] / "module_utils/engine"
 # Runs before anything is imported, so that an old Python gets a sentence and not a syntax error.
-_MAIN = """import sys
+_MAIN = """import hashlib
+import os
+import sys
 
 if sys.version_info < (3, 9):
     sys.stderr.write("muster needs Python 3.9 or newer; this is %d.%d\\n" % sys.version_info[:2])
     sys.exit(69)
+
+# Beside an installed engine lie its modules compiled, by the digest of the engine that they were compiled from.
+engine = os.path.realpath(sys.argv[0])
+with open(engine, "rb") as stream:
+    digest = hashlib.sha256(stream.read()).hexdigest()[:16]
+compiled = "%s/compiled-%s-%s.zip" % (os.path.dirname(engine), digest, sys.implementation.cache_tag)
+if os.path.isfile(compiled):
+    sys.path.insert(0, compiled)
 
 try:
     from muster.cli import main

@@ -26,7 +26,7 @@ class FleetCommit:
             )
 
     def answer(self) -> dict[str, str]:
-        """{"commit", "dirty"}: `dirty` is "yes" where tracked files differ from it; {} where the fleet is in no repository."""
+        """{"commit"}, and "dirty": "yes" where tracked files differ from it; {} where the fleet is in no repository."""
         if self._process is None:
             return {}
         try:
@@ -45,4 +45,4 @@ def parse(status: str) -> dict[str, str]:
     if not commits or commits[0] == "(initial)":
         return {}
     dirty = any(not line.startswith("#") for line in lines)
-    return {"commit": commits[0], "dirty": "yes" if dirty else "no"}
+    return {"commit": commits[0], **({"dirty": "yes"} if dirty else {})}

@@ -132,7 +132,8 @@ def sentence(outcome: Mapping[str, Any]) -> str:
     }
     why = "; ".join(filter(None, [outcome["reason"], *outcome.get("warnings", ())]))
     log = "".join(f"\n    | {line}" for line in outcome["log"])
-    return f"{ends[outcome['result']]}: {outcome.get('phase') or 'gate'}: the new release {why}{log}"
+    release = " ".join(filter(None, ["the new release", outcome.get("tried")]))
+    return f"{ends[outcome['result']]}: {outcome.get('phase') or 'gate'}: {release} {why}{log}"
 
 
 def problem(host: str, error: HostRefused) -> dict[str, str]:

@@ -123,6 +123,7 @@ def revert(layout: Layout, state: State, failures: list[Failure], parallel: int)
             failure.log,
             dict(failure.seconds),
             failure.phase,
+            tried=touched.after,
         )
         outcomes.append(outcome)
         try:

@@ -54,6 +54,7 @@ def _entry(line: str) -> dict[str, Any] | None:
         "via": raw.get("via") or _via(raw),
         "before": raw.get("before"),
         "after": raw.get("after"),
+        "tried": raw.get("tried"),
         "result": raw.get("result"),
         "phase": raw.get("phase") or "",
         "reason": raw.get("reason") or "",
@@ -86,7 +87,7 @@ def _row(entry: Mapping[str, Any]) -> tuple[str, ...]:
         str(entry["name"]),
         entry["via"],
         short(entry["before"]),
-        short(entry["after"]),
+        short(entry["tried"] or entry["after"]),
         str(entry["result"]),
         entry["phase"] or "-",
         duration(entry["total"]),
@@ -106,7 +107,7 @@ def in_detail(entries: Iterable[Mapping[str, Any]]) -> str:
 def _details(entry: Mapping[str, Any]) -> list[str]:
     phases = ", ".join(f"{name} {taken:.1f} s" for name, taken in entry["seconds"].items())
     facts = {
-        "release": f"{entry['before'] or '-'} -> {entry['after'] or '-'}",
+        "release": f"{entry['before'] or '-'} -> {entry['tried'] or entry['after'] or '-'}",
         "by": _who(entry),
         "phase": entry["phase"],
         "reason": entry["reason"],

@@ -83,10 +83,6 @@ class Layout:
         """The environment file with the secrets of a workload, outside its releases."""
         return self.secrets / f"{self.workload(key).name}.env"
 
-    def secrets_before(self, key: str) -> Path:
-        """Yesterday's secrets, kept only while a transaction is open so that a revert has them."""
-        return self.secrets / f".{self.workload(key).name}.env.before"
-
     def on_host(self, path: str) -> Path:
         """An absolute path of the host, below `root`."""
         if not path.startswith("/") or ".." in path.split("/"):

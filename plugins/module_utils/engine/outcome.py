@@ -19,8 +19,8 @@ UNCHANGED = "unchanged"  # there was nothing to do
 class Outcome:
     """What became of one workload.
 
-    `phase`, `reason` and `log` say where and why a release was not kept, `seconds` how long each phase took, `warnings`
-    what went wrong beside.
+    `after` is what is current now. Where that is not the release that was to be, `tried` is that one, and `phase`, `reason`
+    and `log` say where and why it was not kept. `seconds` is how long each phase took, `warnings` what went wrong beside.
     """
 
     key: str
@@ -33,6 +33,7 @@ class Outcome:
     seconds: dict[str, float] = field(default_factory=dict)
     phase: str = ""
     warnings: list[str] = field(default_factory=list)
+    tried: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         rounded = {phase: round(taken, 3) for phase, taken in self.seconds.items()}

@@ -45,7 +45,8 @@ def stage(layout: Layout, request: Request) -> dict[str, Any]:
         report = _survey(layout, request)
         report["recovered"] = [outcome.as_dict() for outcome in recovered]
         report["seconds"] = {"lock": round(waited, 3)}
-        if report["missing_packages"] or report["refused"]:
+        wanted = (item.manifest for key, item in request.wanted.items() if key not in request.look)
+        if missing_packages(layout, wanted) or report["refused"]:
             return report
         pending = [one["key"] for one in report["workloads"] if one["action"] != NOTHING and not one["look"]]
         began = time.monotonic()
@@ -209,7 +210,14 @@ def _refuse_unfit(
         else:
             refused.append(
                 Outcome(
-                    change.key, change.name, REFUSED, change.before, change.before, reason, phase="switch"
+                    change.key,
+                    change.name,
+                    REFUSED,
+                    change.before,
+                    change.before,
+                    reason,
+                    phase="switch",
+                    tried=change.after,
                 )
             )
     return go, refused

@@ -170,7 +170,15 @@ def _size(layout: Layout, change: Change, file: str) -> int:
 
 def _refused(change: Change, phase: str, reason: str, log: Iterable[str] = ()) -> Outcome:
     return Outcome(
-        change.key, change.name, REFUSED, change.before, change.before, reason, list(log), phase=phase
+        change.key,
+        change.name,
+        REFUSED,
+        change.before,
+        change.before,
+        reason,
+        list(log),
+        phase=phase,
+        tried=change.after,
     )
 
 

@@ -58,9 +58,31 @@ def test_another_engine_takes_its_place(tmp_path: Path, program: Path) -> None:
     layout = Layout(tmp_path / "host")
     layout.engine.parent.mkdir(parents=True)
     layout.engine.write_bytes(b"an older one")
+    (layout.engine.parent / "compiled-0123456789abcdef-cpython-39.zip").touch()
     install.install(layout)
     assert layout.engine.read_bytes() == program.read_bytes()
-    assert os.listdir(layout.engine.parent) == ["muster.pyz"]
+    mine = install.compiled(layout, program).name
+    assert sorted(os.listdir(layout.engine.parent)) == [mine, "muster.pyz"]
+
+
+def imported_from(layout: Layout) -> str:
+    """The file of one of the engine's modules, as the installed engine imports it."""
+    asked = "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0])"
+    tell = f"import atexit, sys; atexit.register(lambda: print(sys.modules['muster.cli'].__file__)); {asked}"
+    said = subprocess.check_output(
+        [sys.executable, "-I", "-c", tell, str(layout.engine), "--version"], text=True
+    )
+    return said.splitlines()[-1]
+
+
+def test_what_is_installed_does_not_compile_itself_at_every_call(tmp_path: Path, program: Path) -> None:
+    layout = Layout(tmp_path / "host")
+    install.install(layout)
+    compiled = install.compiled(layout, program)
+    assert imported_from(layout) == f"{compiled}/muster/cli.pyc"
+    # Another Python, or none that compiled: it runs all the same.
+    compiled.unlink()
+    assert imported_from(layout) == f"{layout.engine}/muster/cli.py"
 
 
 def test_on_a_full_disk_it_refuses_and_the_old_one_stays(tmp_path: Path, program: Path) -> None:

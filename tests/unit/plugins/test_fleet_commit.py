@@ -30,7 +30,7 @@ def fleet(tmp_path: Path) -> Path:
 
 
 def test_the_commit_is_known(fleet: Path) -> None:
-    assert FleetCommit(str(fleet)).answer() == {"commit": git(fleet, "rev-parse", "HEAD"), "dirty": "no"}
+    assert FleetCommit(str(fleet)).answer() == {"commit": git(fleet, "rev-parse", "HEAD")}
 
 
 def test_a_change_that_is_not_committed_is_told(fleet: Path) -> None:
