@@ -22,7 +22,7 @@ def line(**changes: Any) -> dict[str, Any]:
         "key": KEY,
         "name": "writer",
         "via": "deploy",
-        "who": {"user": "ann", "host": "laptop", "commit": "0123456789abcdef", "dirty": True},
+        "who": {"user": "admin", "host": "laptop", "commit": "0123456789abcdef", "dirty": True},
         "before": A,
         "after": B,
         "result": "released",
@@ -45,7 +45,7 @@ def test_the_newest_comes_first_and_a_torn_line_is_passed_over(tmp_path: Path) -
     found = written(tmp_path, line(), line(before=B, after=A, via="rollback"), torn='{"time": "2026-0')
     assert [one["via"] for one in found] == ["rollback", "deploy"]
     assert found[1]["total"] == 3.75
-    assert (found[1]["user"], found[1]["host"], found[1]["dirty"]) == ("ann", "laptop", True)
+    assert (found[1]["user"], found[1]["host"], found[1]["dirty"]) == ("admin", "laptop", True)
 
 
 def test_older_lines_get_the_same_keys(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_the_table_and_the_details_say_who_what_and_why(tmp_path: Path) -> None:
     found = written(tmp_path, line(result="reverted", after=A, phase="gate", reason="exited", log=["no key"]))
     assert history.as_table(found, None).splitlines()[1].split() == [
         *("2026-01-02", history.moment(found[0]["time"])[11:]),
-        *("writer", "deploy", A[:8], A[:8], "reverted", "gate", "3s", "ann@laptop", "01234567+"),
+        *("writer", "deploy", A[:8], A[:8], "reverted", "gate", "3s", "admin@laptop", "01234567+"),
     ]
     detail = history.in_detail(found)
     for words in (

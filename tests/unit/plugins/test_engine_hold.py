@@ -16,7 +16,7 @@ from tests.unit.plugins.builders import KEY, RUNNING, UNIT
 from tests.unit.plugins.small_host import Host, host, version
 
 __all__ = ["host"]
-WHO = {"user": "ann", "host": "laptop"}
+WHO = {"user": "admin", "host": "laptop"}
 
 
 def request(phase: str, **changes: Any) -> Request:

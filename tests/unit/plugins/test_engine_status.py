@@ -81,13 +81,13 @@ def test_a_held_agent_is_nothing_wrong(host: Host) -> None:
     agent(host, 1)
     host.units[UNIT] = replace(RUNNING, active="inactive", pid=0)
     hold.put(
-        host.layout, KEY, {"since": "2026-01-02T03:04:05Z", "user": "ann", "host": "laptop", "note": "disk"}
+        host.layout, KEY, {"since": "2026-01-02T03:04:05Z", "user": "admin", "host": "laptop", "note": "disk"}
     )
     found = status.document(host.layout)
     assert status.healthy(found)
     text = status.as_table(found, None)
     assert text.splitlines()[1].split()[3:5] == ["held", "no"]
-    assert "by ann@laptop: disk" in text
+    assert "by admin@laptop: disk" in text
     host.units[UNIT] = RUNNING
     assert "held, but not stopped" in status.as_table(status.document(host.layout), None)
 
@@ -113,11 +113,11 @@ def test_an_interrupted_release_is_told_from_one_under_way(host: Host) -> None:
         }
         save(host.layout, state)
         interrupted = status.document(host.layout)
-        with locked(host.layout, {"user": "ann", "host": "laptop"}):
+        with locked(host.layout, {"user": "admin", "host": "laptop"}):
             under_way = status.document(host.layout)
     assert not status.healthy(interrupted) and interrupted["unfinished"]["by"] is None
     assert "`muster resume`" in status.as_table(interrupted, None)
-    assert status.healthy(under_way) and under_way["unfinished"]["by"].startswith("ann@laptop (pid ")
+    assert status.healthy(under_way) and under_way["unfinished"]["by"].startswith("admin@laptop (pid ")
     assert under_way["workloads"][0]["unfinished"]
 
 
