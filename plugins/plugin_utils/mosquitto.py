@@ -159,6 +159,8 @@ def render_conf(settings: BrokerSettings, paths: BrokerPaths) -> str:
             f"max_queued_messages {settings.max_queued_messages}",
             f"max_queued_bytes {settings.max_queued_bytes}",
             f"max_packet_size {settings.max_packet_size}",
+            # Else the kernel holds a message back until the one before has been acknowledged, mostly for 40 ms.
+            "set_tcp_nodelay true",
             "",
             *(_listener_line(listener) for listener in settings.listeners),
             *settings.extra,

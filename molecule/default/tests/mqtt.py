@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import queue
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from paho.mqtt.client import Client
@@ -18,23 +18,30 @@ QUIET_SECONDS = 3
 
 
 @contextmanager
-def listening(broker: Broker, topic: str) -> Iterator[queue.Queue[tuple[str, bytes]]]:
-    """The messages that a client gets on a topic while the block runs."""
-    heard: queue.Queue[tuple[str, bytes]] = queue.Queue()
-    subscribed: queue.Queue[object] = queue.Queue()
+def subscribed(broker: Broker, topic: str, hear: Callable[[str, bytes], None]) -> Iterator[Client]:
+    """A client that gives what it gets on a topic to ``hear``, in a thread of its own, while the block runs."""
+    granted: queue.Queue[object] = queue.Queue()
     client = Client(CallbackAPIVersion.VERSION2, client_id=f"test-{uuid.uuid4().hex[:8]}")
     client.username_pw_set(broker.user, broker.password)
     client.on_connect = lambda *_: client.subscribe(topic, qos=1)
-    client.on_subscribe = lambda *_: subscribed.put(None)
-    client.on_message = lambda _client, _data, message: heard.put((message.topic, bytes(message.payload)))
+    client.on_subscribe = lambda *_: granted.put(None)
+    client.on_message = lambda _client, _data, message: hear(message.topic, bytes(message.payload))
     client.connect(broker.host, broker.port)
     client.loop_start()
     try:
-        subscribed.get(timeout=10)
-        yield heard
+        granted.get(timeout=10)
+        yield client
     finally:
         client.disconnect()
         client.loop_stop()
+
+
+@contextmanager
+def listening(broker: Broker, topic: str) -> Iterator[queue.Queue[tuple[str, bytes]]]:
+    """The messages that a client gets on a topic while the block runs."""
+    heard: queue.Queue[tuple[str, bytes]] = queue.Queue()
+    with subscribed(broker, topic, lambda *message: heard.put(message)):
+        yield heard
 
 
 def drained(heard: queue.Queue[tuple[str, bytes]], seconds: float = QUIET_SECONDS) -> list[tuple[str, bytes]]:

@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import socket
+import statistics
 import subprocess
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +66,17 @@ def test_clean_stop_says_unavailable_and_keeps_the_queue(agent: StartAgent, clie
     process.start()
     for task_id in waiting:
         client.answer(task_id)
+
+
+def test_waiting_tasks_follow_each_other_at_once(agent: StartAgent, client: Client) -> None:
+    process = agent().start().ready()
+    process.stop()
+    waiting = [client.send("alpha", task("alpha")) for _ in range(60)]
+    process.start()
+    client.answer(waiting[-1])
+    started = [datetime.fromisoformat(line["timestamp"]) for line in process.events("task_started")]
+    pauses = [(later - earlier).total_seconds() for earlier, later in itertools.pairwise(started)]
+    assert statistics.median(pauses) < 0.03
 
 
 def test_task_in_hand_is_finished_within_the_grace(agent: StartAgent, client: Client, api: HttpApi) -> None:

@@ -13,6 +13,7 @@ import queue
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import time
 from collections.abc import Iterator
@@ -392,6 +393,26 @@ def test_the_default_listener_and_further_lines() -> None:
     assert {"allow_anonymous false", "password_file /p", "acl_file /a"} <= set(lines)
     local = mosquitto.BrokerSettings(listeners=(mosquitto.Listener(1, "::1"),), persistence=False)
     assert {"listener 1 ::1", "persistence false"} <= set(mosquitto.render_conf(local, paths).splitlines())
+
+
+def test_an_answer_is_not_held_back_behind_the_acknowledgement_of_its_task(broker: RunningBroker) -> None:
+    agent, client = User(broker, AGENT), User(broker, CLIENT)
+    task, answer = f"/control/agents/{AGENT}/input", f"/conversations/c-1/{AGENT}"
+    agent.subscribe(task)
+    client.subscribe(answer)
+    for user in (agent, client):  # they do not wait either, so what is measured is the broker
+        user.client.socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    seconds = []
+    for _ in range(21):
+        began = time.monotonic()
+        client.publish(task)
+        agent.received.get(timeout=PATIENCE)
+        agent.publish(answer)
+        client.received.get(timeout=PATIENCE)
+        seconds.append(time.monotonic() - began)
+    agent.leave()
+    client.leave()
+    assert statistics.median(seconds) < 0.03
 
 
 def test_a_login_that_a_reload_took_and_another_gave_back_stays_connected(tmp_path: Path) -> None:
