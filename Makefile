@@ -3,10 +3,10 @@
 PYTHON ?= python3
 # The reference agent's own libraries too: mypy and the unit tests import them.
 TEST_REQUIREMENTS := requirements-dev.txt src/requirements.txt
-STAGES := lint types ansible-lint sanity unit agent package molecule
+STAGES := lint types ansible-lint sanity unit agent package molecule faults
 
 .DEFAULT_GOAL := help
-.PHONY: help setup runtime demo demo-down test $(STAGES) reference bench fuzz clean
+.PHONY: help setup runtime demo demo-down test $(STAGES) test-faults reference bench bench-configs fuzz clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -32,11 +32,19 @@ $(STAGES):
 	@$(PYTHON) -m dev.venv $(TEST_REQUIREMENTS)
 	@.venv/bin/python -m dev.stages $@
 
+test-faults: ## The whole fault suite, with KILLS=200 random kills by SEED: about an hour
+	@$(PYTHON) -m dev.venv $(TEST_REQUIREMENTS)
+	@.venv/bin/python -m tests.faults --kills $(or $(KILLS),200) $(addprefix --seed ,$(SEED))
+
 reference: ## Write docs/diagnostics.md and docs/formats/ from the codes and the schemas
 	@$(PYTHON) -m dev.venv $(TEST_REQUIREMENTS)
 	@.venv/bin/python -m dev.reference
 
-bench: ## Measure how long 100, 1,000 and 10,000 configs take to check
+bench: ## Measure deploys beside a ping, looped tasks and pyinfra, and write docs/benchmarks.md
+	@$(PYTHON) -m dev.venv $(TEST_REQUIREMENTS)
+	@.venv/bin/python -m bench.deploy
+
+bench-configs: ## Measure how long 100, 1,000 and 10,000 configs take to check
 	@$(PYTHON) -m dev.venv requirements.txt
 	@.venv/bin/python bench/validate.py
 

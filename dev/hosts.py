@@ -207,8 +207,9 @@ def digest(command: list[str]) -> str:
 def _admit(lab: Lab, host: Host) -> str:
     """Wait until the host has booted, let the lab's key in, carry the machine's apt settings; return its SSH key."""
     container = lab.container(host)
+    booted = ["docker", "exec", container, "systemctl", "is-system-running", "--wait"]
     _until(
-        lambda: attempt(["docker", "exec", container, "systemctl", "is-system-running", "--wait"]).code == 0,
+        lambda: attempt(booted, timeout=10).code == 0,  # a host that hangs at boot never answers
         f"host {host.name} does not boot: docker exec {container} systemctl --failed",
     )
     public = lab.key.with_suffix(".pub").read_text()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from dev import engine, hosts, image, mosquitto, sanity
-from dev.hosts import PACKAGE, TEST, Lab
+from dev.hosts import FAULTS, PACKAGE, TEST, Lab
 from dev.log import Log
 from dev.progress import Steps
 from dev.shell import Failure, environment
@@ -73,6 +73,16 @@ def molecule(log: Log) -> str:
     return log.tests()
 
 
+def faults(log: Log) -> str:
+    """Some faults of every kind; `make test-faults` has all of them and the random ones."""
+    _ready(log, FAULTS)
+    try:
+        log.run("pytest", "tests/faults")
+    finally:
+        hosts.down(FAULTS)
+    return log.tests()
+
+
 def _mosquitto() -> dict[str, str]:
     """A real broker on PATH; without one the tests that need it fail, they are not skipped."""
     return {"PATH": f"{environment()['PATH']}:{mosquitto.folder()}", "MUSTER_REQUIRE_MOSQUITTO": "1"}
@@ -94,6 +104,7 @@ STAGES = (
     Stage("agent", "Reference agent, real broker", agent),
     Stage("package", "Built collection, no clone", package),
     Stage("molecule", "Molecule, systemd hosts", molecule),
+    Stage("faults", "Faults at every step", faults),
 )
 
 

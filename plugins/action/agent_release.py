@@ -106,7 +106,8 @@ class ActionModule(ActionBase):
             "ids": report["ids"],
             "pending": {one["name"]: one["reasons"] for one in pending},
             "releases": {one["name"]: {"before": one["before"], "after": one["after"]} for one in pending},
-            "held": report.get("held", {}),
+            "held": report["held"],
+            "seconds": report.get("seconds", {}),
             "retire": report["retire"],
             "refused": report["refused"],
             "orphans": report["orphans"],
@@ -138,7 +139,7 @@ class ActionModule(ActionBase):
             Display().warning(
                 f"{self._host} runs what no fleet names any more: playbooks/remove.yml -e agent={names}"
             )
-        for name, hold in report.get("held", {}).items():
+        for name, hold in report["held"].items():
             note = f" ({hold['note']})" if hold.get("note") else ""
             Display().warning(
                 f"{self._host}: {name} is held since {hold['since']}{note}, and was left as it is"
@@ -200,6 +201,7 @@ class ActionModule(ActionBase):
         workloads = [one for one in workloads if one["manifest"]["name"] not in stopped]
         if workloads:
             request = self._request("switch", options, workloads)
+            request["staged_seconds"] = staged["seconds"]
             request["force"] = [
                 name for name in pending if any(why.startswith("drift") for why in staged["pending"][name])
             ]

@@ -118,6 +118,10 @@ releases:
   description: The release before and after, of each agent in C(pending).
   returned: phase is stage
   type: dict
+seconds:
+  description: How long the phases of staging took on this host.
+  returned: phase is stage
+  type: dict
 held:
   description: Agents that are held stopped, each with C(since), C(who) and C(note). They are left as they are.
   returned: phase is stage

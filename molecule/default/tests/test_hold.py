@@ -16,7 +16,7 @@ from dev.hosts import TEST
 
 @pytest.fixture
 def held(researcher: fleet.Agent, restored: None) -> Iterator[fleet.Agent]:
-    outcome = fleet.play("playbooks/hold.yml", "-e", "agent=researcher", "-e", "note=new disk")
+    outcome = fleet.play("playbooks/hold.yml", "-e", "agent=researcher", "-e", 'note="new disk"')
     assert outcome.code == 0, outcome.output
     yield researcher
     researcher.machine.check_output("muster unhold researcher")

@@ -161,7 +161,8 @@ def switch_over(layout: Layout, request: Request) -> dict[str, Any]:
     with locked(layout, request.who, wait=10.0) as waited:
         recovered = _begin(layout, request)
         hide = secret_values(request.secrets)
-        order = Order(request.parallel, request.keep, DEPLOY, request.who, hide, {"lock": waited})
+        seconds = {**request.staged_seconds, "lock": request.staged_seconds.get("lock", 0.0) + waited}
+        order = Order(request.parallel, request.keep, DEPLOY, request.who, hide, seconds)
         changes, refused = _refuse_unfit(layout, request, _changes(layout, request))
         write_down(layout, refused, order)
         texts = {key: wanted.secrets_text for key, wanted in request.wanted.items()}
