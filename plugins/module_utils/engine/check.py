@@ -19,6 +19,7 @@ from .layout import Layout
 from .request import Wanted
 
 _TIMEOUT = 60
+SCRATCH = "check-"  # how the names of its folders in /run/muster begin
 _SANDBOX = (
     "DynamicUser=yes",
     "NoNewPrivileges=yes",
@@ -46,13 +47,13 @@ def check(layout: Layout, wanted: Iterable[Wanted], parallel: int) -> dict[str, 
 
 def check_one(layout: Layout, wanted: Wanted) -> str | None:
     make_directory(layout.run, 0o700)
-    scratch = Path(tempfile.mkdtemp(prefix="check-", dir=layout.run))
+    scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=layout.run))
     try:
         return _check_unit(layout, wanted, scratch) or _check_config(layout, wanted, scratch)
     except EngineError as error:
         return str(error)
     finally:
-        shutil.rmtree(scratch)
+        shutil.rmtree(scratch, ignore_errors=True)  # the check's own unit may have been quicker
 
 
 def _check_unit(layout: Layout, wanted: Wanted, scratch: Path) -> str | None:
@@ -90,6 +91,8 @@ def _check_config(layout: Layout, wanted: Wanted, scratch: Path) -> str | None:
     write(scratch / "env", environment.encode(), 0o600)
     properties = [
         *_SANDBOX,
+        # Secrets lie there: they go with the check also when nobody is left who waits for it.
+        f"ExecStopPost=+/bin/rm -rf -- {scratch}",
         *(f"LoadCredential={name}:{release / name}" for name in document.configs),
         f"EnvironmentFile={scratch / 'env'}",
     ]

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from . import systemd
+from .check import SCRATCH
 from .commit import Failure, Touched, forget_all, revert, touched_by
 from .errors import EngineError
 from .files import leftovers, our_leftovers, remove
@@ -77,6 +78,7 @@ def sweep(layout: Layout, directories: Iterable[Path] = ()) -> None:
     shared = {layout.lib, layout.on_host("/etc/systemd/system"), *directories}
     found = [path for directory in shared for path in our_leftovers(directory)]
     found += leftovers(layout.secrets)
+    found += layout.run.glob(f"{SCRATCH}*")
     for kind in KINDS.values():
         for workload in (layout.lib / kind).glob("*"):
             found += our_leftovers(workload) + leftovers(workload / "releases")
