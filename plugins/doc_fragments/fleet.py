@@ -36,7 +36,7 @@ options:
   rollout:
     description:
       - 'In which order hosts switch, such as C({canary: 1, then: [25%, 100%], max_failed: 0, pause: 0, revert_switched: false}).'
-      - What is left out is as in C({canary: 1, then: [100%], max_failed: 0, pause: 0, revert_switched: false}).
+      - 'What is left out is as in C({canary: 1, then: [100%], max_failed: 0, pause: 0, revert_switched: false}).'
     type: raw
     version_added: 0.3.0
   silence:
