@@ -29,6 +29,7 @@ from ansible_collections.muster.agents.plugins.plugin_utils.host_call import (
     problem,
     sentence,
     values_of,
+    went_well,
 )
 from ansible_collections.muster.agents.plugins.plugin_utils.versions import version_change
 
@@ -270,7 +271,9 @@ class ActionModule(ActionBase):
             if one["name"] in late:
                 one["phase"] = POST_RELEASE
                 one.setdefault("warnings", []).append(late[one["name"]])
-            if one["result"] == RELEASED and not one.get("warnings"):
+            elif one.get("warnings"):
+                Display().warning(f"{self._host}: {one['name']}: {'; '.join(one['warnings'])}")
+            if went_well(one):
                 Display().display(
                     f"  {self._host}: {one['name']} released {one['after']} ({one['why']}), healthy"
                 )

@@ -18,15 +18,23 @@ from ansible_collections.muster.agents.plugins.module_utils.engine.outcome impor
     RELEASED,
     REMOVED,
     REVERTED,
+    UNCHANGED,
 )
 from ansible_collections.muster.agents.plugins.module_utils.engine.table import short, table
 from ansible_collections.muster.agents.plugins.plugin_utils.broker import BROKER
-from ansible_collections.muster.agents.plugins.plugin_utils.host_call import UNREACHABLE, sentence
+from ansible_collections.muster.agents.plugins.plugin_utils.host_call import UNREACHABLE, sentence, went_well
 from ansible_collections.muster.agents.plugins.plugin_utils.rollout import Policy, exceeded, waves
 
 Course = dict[str, Any]
 # What people read, by what the engine says of an agent. One that did not come up and had no release before failed.
-WORDS = {RELEASED: "changed", REVERTED: "reverted", REMOVED: "failed", FAILED: "failed", REFUSED: "failed"}
+WORDS = {
+    RELEASED: "changed",
+    UNCHANGED: "unchanged",
+    REVERTED: "reverted",
+    REMOVED: "failed",
+    FAILED: "failed",
+    REFUSED: "failed",
+}
 COUNTED = ("changed", "unchanged", "reverted", "failed", "unreachable")
 NO_ANSWER = {"kind": FAILED, "msg": "gave no result; what Ansible said of it stands above"}
 
@@ -241,15 +249,16 @@ def after_wave(
         result = switched.get(host) or {}
         found = [{"host": host, **one} for one in result.get("outcomes") or () if one["name"] in names]
         outcomes += found
-        if not found:
+        if result.get("problem") or "outcomes" not in result:
             problems[host] = result.get("problem") or NO_ANSWER
     base = course["base"]
-    failed = [(one["host"], base[one["name"]]) for one in outcomes if _word(one) != "changed"]
+    agents = [one for one in outcomes if one["name"] in base]  # and not the broker
+    failed = [(one["host"], base[one["name"]]) for one in agents if not went_well(one)]
     lost = [(host, base[name]) for host, names in switch.items() if host in problems for name in names]
     policies, default = _policies(course)
     stop = course["stop"] or exceeded([*failed, *lost], policies, default)
     back: dict[str, dict[str, str]] = {}
-    for one in outcomes if stop else ():
+    for one in agents if stop else ():
         policy = policies.get(base[one["name"]], default)
         if policy.revert_switched and one["result"] == RELEASED and one["before"] not in (None, one["after"]):
             back.setdefault(one["host"], {})[one["name"]] = one["before"]
@@ -258,7 +267,7 @@ def after_wave(
         "outcomes": outcomes,
         "problems": problems,
         "retired": [*course["retired"], *gone],
-        "settled": not problems and not stop and all(_word(one) == "changed" for one in outcomes),
+        "settled": not problems and not stop and all(map(went_well, outcomes)),
         "stop": stop,
         "back": back,
     }
@@ -276,7 +285,7 @@ def after_broker(course: Course, results: Mapping[str, Mapping[str, Any]]) -> Co
         outcomes += found
         if result.get("unreachable"):
             problems[host] = {"kind": UNREACHABLE, "msg": f"{host}: {result.get('msg')}"}
-        elif result.get("failed") and all(_word(one) == "changed" for one in found):
+        elif result.get("failed") and all(map(went_well, found)):
             problems[host] = {"kind": FAILED, "msg": str(result.get("msg"))}
     bad = [host for host, result in results.items() if result.get("failed") or result.get("unreachable")]
     stop = course["stop"] or (f"the broker on {bad[0]} is not as planned" if bad else "")
@@ -344,7 +353,7 @@ def _taken_back(outcome: Mapping[str, Any], why: str) -> dict[str, Any]:
 
 
 def _word(outcome: Mapping[str, Any]) -> str:
-    return "failed" if outcome.get("warnings") else WORDS[outcome["result"]]
+    return "failed" if outcome["result"] == RELEASED and not went_well(outcome) else WORDS[outcome["result"]]
 
 
 def _row(one: Mapping[str, Any]) -> tuple[str, ...]:
@@ -386,7 +395,7 @@ def _verdicts(
 ) -> dict[str, dict[str, str]]:
     verdicts = {host: {"kind": one["kind"], "msg": one["msg"]} for host, one in problems.items()}
     for one in outcomes:
-        if _word(one) != "changed":
+        if not went_well(one):
             said = verdicts.setdefault(one["host"], {"kind": FAILED, "msg": ""})
             said["msg"] = "\n".join(filter(None, [said["msg"], sentence(one)]))
     return verdicts

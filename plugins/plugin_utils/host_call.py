@@ -20,12 +20,14 @@ from ansible_collections.muster.agents.plugins.module_utils.engine import envfil
 from ansible_collections.muster.agents.plugins.module_utils.engine import request as engine_request
 from ansible_collections.muster.agents.plugins.module_utils.engine.errors import EngineError
 from ansible_collections.muster.agents.plugins.module_utils.engine.layout import workload_key
+from ansible_collections.muster.agents.plugins.module_utils.engine.manifest import POST_RELEASE
 from ansible_collections.muster.agents.plugins.module_utils.engine.outcome import (
     FAILED,
     REFUSED,
     RELEASED,
     REMOVED,
     REVERTED,
+    UNCHANGED,
 )
 from ansible_collections.muster.agents.plugins.plugin_utils import mosquitto
 from ansible_collections.muster.agents.plugins.plugin_utils.engine_archive import engine_archive
@@ -129,11 +131,17 @@ def sentence(outcome: Mapping[str, Any]) -> str:
         REMOVED: f"{name} was not released, and there was no release to go back to: nothing of it runs",
         REFUSED: f"{name} was left as it is",
         FAILED: f"{name} failed, and nothing of it is healthy",
+        UNCHANGED: f"{name} is as it was",
     }
     why = "; ".join(filter(None, [outcome["reason"], *outcome.get("warnings", ())]))
     log = "".join(f"\n    | {line}" for line in outcome["log"])
     release = " ".join(filter(None, ["the new release", outcome.get("tried")]))
     return f"{ends[outcome['result']]}: {outcome.get('phase') or 'gate'}: {release} {why}{log}"
+
+
+def went_well(outcome: Mapping[str, Any]) -> bool:
+    """Nothing of it fails the run. A warning (a history that could not be written, say) does not."""
+    return outcome["result"] in (RELEASED, UNCHANGED) and outcome.get("phase") != POST_RELEASE
 
 
 def problem(host: str, error: HostRefused) -> dict[str, str]:

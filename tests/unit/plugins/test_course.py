@@ -203,6 +203,29 @@ def test_a_hook_that_failed_after_the_release_fails_the_run_but_not_the_release(
     assert f"writer-1 is on {B} and healthy" in end["verdicts"]["h1"]["msg"]
 
 
+def test_a_warning_is_no_failure() -> None:
+    warned = outcome("writer-1", warnings=["history.jsonl: not written"])
+    now = course.after_wave(begun(), 0, {"h1": {"outcomes": [warned]}}, {})
+    assert not now["stop"]
+    assert ended(now)["verdicts"] == {}
+
+
+def test_what_somebody_else_has_switched_meanwhile_is_no_failure() -> None:
+    now = course.after_wave(begun(), 0, {"h1": {"outcomes": []}}, {})
+    assert not now["stop"]
+    assert not now["problems"]
+
+
+def test_a_broker_that_was_released_first_is_none_of_the_agents() -> None:
+    broker = {"outcomes": [outcome("mosquitto", before=None)]}
+    policy = {"canary": 1, "then": ["100%"], "max_failed": 0, "revert_switched": True}
+    now = course.after_broker(begun(rollout=policy), {"h1": broker})
+    now = course.after_wave(now, 0, {"h1": {"outcomes": [bad("writer-1")]}}, {})
+    assert now["stop"] == "1 host failed, max_failed is 0"
+    assert now["back"] == {}
+    assert "mosquitto" in ended(now)["text"]
+
+
 def test_held_agents_are_told() -> None:
     hold = {"since": "2026-11-21 10:00", "note": "disk", "who": {}}
     now = course.begin(
