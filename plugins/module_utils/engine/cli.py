@@ -260,15 +260,20 @@ def _checked(found: dict[str, Any]) -> dict[str, Any]:
 def _apply(layout: Layout, options: argparse.Namespace) -> int:
     """Always exits 0 with a JSON report on standard output, so that the caller need not guess from words."""
     text = sys.stdin.read()
-    _say(json.dumps(_reported(lambda: _dispatch(layout, request.parse(text), text))))
+    _say(json.dumps(_reported(lambda: request.parse(text), lambda asked: _dispatch(layout, asked, text))))
     return 0
 
 
 def _carry_on(layout: Layout, options: argparse.Namespace) -> int:
-    asked = request.parse(detach.take_request(options.scratch))
-    second_half = rollback.rollback if asked.phase == "rollback" else release.switch_over
-    detach.leave_report(options.scratch, _reported(lambda: second_half(layout, asked)))
+    text = detach.take_request(options.scratch)
+    detach.leave_report(
+        options.scratch, _reported(lambda: request.parse(text), lambda asked: _second_half(layout, asked))
+    )
     return 0
+
+
+def _second_half(layout: Layout, asked: request.Request) -> dict[str, Any]:
+    return (rollback.rollback if asked.phase == "rollback" else release.switch_over)(layout, asked)
 
 
 def _dispatch(layout: Layout, asked: request.Request, text: str) -> dict[str, Any]:
@@ -303,16 +308,23 @@ def _stage_and_switch(layout: Layout, asked: request.Request, text: str) -> dict
     return staged
 
 
-def _reported(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _reported(
+    parse: Callable[[], request.Request], work: Callable[[request.Request], dict[str, Any]]
+) -> dict[str, Any]:
+    """The report, or why there is none: an error that nobody foresaw says at least in which phase it came."""
+    phase = "request"
     try:
-        return work()
+        asked = parse()
+        phase = asked.phase
+        return work(asked)
     except EngineError as error:
         return {"error": str(error), "kind": error.kind}
     except OSError as error:
-        return {"error": f"{error.filename or 'the host'}: {error.strerror}", "kind": "refused"}
+        where = f"{error.filename}: " if error.filename else ""
+        return {"error": f"{phase}: {where}{error.strerror or error}", "kind": "refused"}
     except Exception as error:  # noqa: BLE001 - the caller gets a sentence, the journal what a developer needs
         traceback.print_exc()
-        return {"error": f"internal error: {type(error).__name__}: {error}", "kind": "internal"}
+        return {"error": f"{phase}: internal error: {type(error).__name__}: {error}", "kind": "internal"}
 
 
 _COMMANDS: dict[str, Callable[[Layout, argparse.Namespace], int]] = {
