@@ -42,7 +42,8 @@ reference: ## Write docs/diagnostics.md and docs/formats/ from the codes and the
 
 bench: ## Measure deploys beside a ping, looped tasks and pyinfra, and write docs/benchmarks.md
 	@$(PYTHON) -m dev.venv $(TEST_REQUIREMENTS)
-	@.venv/bin/python -m bench.deploy
+	@.venv/bin/python src/build.py >/dev/null
+	@.venv/bin/python -m bench.deploy $(addprefix --rounds ,$(ROUNDS))
 
 bench-configs: ## Measure how long 100, 1,000 and 10,000 configs take to check
 	@$(PYTHON) -m dev.venv requirements.txt

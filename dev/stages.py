@@ -36,7 +36,7 @@ def lint(log: Log) -> str:
 
 def types(log: Log) -> str:
     collection = "ansible_collections.muster.agents.plugins"
-    log.run("mypy", "-p", collection, "-p", "muster_agent", "-p", "dev", "-p", "demo")
+    log.run("mypy", "-p", collection, "-p", "muster_agent", "-p", "dev", "-p", "demo", "-p", "bench")
     return "no errors"
 
 

@@ -140,6 +140,12 @@ PLANTED = (
         "rm -r /run/muster/muster-release-1",
     ),
     Planted(
+        "the folder of a check is left over",
+        "mkdir -p /run/muster/check-1",
+        "left over: /run/muster/check-1",
+        "rmdir /run/muster/check-1",
+    ),
+    Planted(
         "a half-made release is left over",
         "mkdir {home}/releases/.{new}.1",
         "left over: {home}/releases/.{new}.1",

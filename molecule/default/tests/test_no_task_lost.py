@@ -27,7 +27,7 @@ HARMLESS = (
     {"environment": {"LOG_LEVEL": "debug"}, "resources": {"cpu": "900m"}},
 )
 # What a release may cost its clients, where the machine is busy with other things too.
-SILENCE_SECONDS = 30
+SILENCE_SECONDS = 60
 
 BAD_DEADLINE = 8
 MUTE_PORT = 9471
