@@ -96,7 +96,7 @@ def begin_rollback(
     """
     problems = {host: _problem(found.get(host)) for host in hosts if "agents" not in (found.get(host) or {})}
     there = [(host, one) for host in hosts if host not in problems for one in found[host]["agents"]]
-    known = sorted({word for _, one in there for word in _names(one)})
+    known = sorted({word for _host, one in there for word in _names(one)})
     unknown = [name for name in names if name not in known and name != "all"]
     if unknown:
         raise NoSuchRelease(
@@ -130,7 +130,7 @@ def begin_rollback(
         "back": {},
         "retired": [],
         "settled": not problems,
-        "base": {one["name"]: one["base"] for _, one in chosen},
+        "base": {one["name"]: one["base"] for _host, one in chosen},
         "policy": {"max_failed": len(hosts)},
         "policies": {},
     }

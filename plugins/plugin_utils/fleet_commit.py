@@ -30,7 +30,7 @@ class FleetCommit:
         if self._process is None:
             return {}
         try:
-            said, _ = self._process.communicate(timeout=_LONGEST)
+            said, _errors = self._process.communicate(timeout=_LONGEST)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.communicate()

@@ -91,7 +91,7 @@ def run_here(command: Sequence[str], timeout: float, about: Mapping[str, str]) -
     except OSError as error:
         return f"{command[0]}: {error.strerror}"
     try:
-        said, _ = process.communicate(timeout=timeout)
+        said, _errors = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()

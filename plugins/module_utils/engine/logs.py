@@ -115,7 +115,8 @@ def _journalctl(arguments: Sequence[str]) -> subprocess.Popen[str]:
 
 
 def _stream(process: subprocess.Popen[str]) -> IO[str]:
-    assert process.stdout is not None  # a pipe was asked for
+    if process.stdout is None:
+        raise EngineError("journalctl gives no output")
     return process.stdout
 
 

@@ -34,7 +34,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         if "--json" in sys.argv:
             sys.stdout.write(json.dumps({"error": message, "kind": "usage"}) + "\n")
-            sys.exit(USAGE)
+            raise SystemExit(USAGE)
         super().error(message)
 
 
