@@ -4,39 +4,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.muster.agents.plugins.plugin_utils.host_call import HostRefused, call_engine, problem
+from ansible_collections.muster.agents.plugins.plugin_utils.host_action import HostAction
+from ansible_collections.muster.agents.plugins.plugin_utils.host_call import call_engine
 
 _PHASES = {True: "hold", False: "unhold"}
 
 
-class ActionModule(ActionBase):
-    TRANSFERS_FILES = False
-    _supports_check_mode = True
+class ActionModule(HostAction):
+    SPEC: ClassVar = {
+        "names": {"type": "list", "elements": "str", "required": True},
+        "held": {"type": "bool", "default": True},
+        "note": {"type": "str", "default": ""},
+    }
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        variables = task_vars or {}
-        options = self.validate_argument_spec(
-            {
-                "names": {"type": "list", "elements": "str", "required": True},
-                "held": {"type": "bool", "default": True},
-                "note": {"type": "str", "default": ""},
-            }
-        )[1]
-        host = variables.get("inventory_hostname", "")
+    def work(self, options: Mapping[str, Any], variables: Mapping[str, Any], host: str) -> dict[str, Any]:
         request = {"phase": _PHASES[options["held"]], "names": options["names"], "note": options["note"]}
-        try:
-            report = call_engine(self, variables, request, {})
-        except HostRefused as error:
-            return {**result, "failed": True, **problem(host, error)}
-        finally:
-            self._remove_tmp_path(self._connection._shell.tmpdir)
-        return {**result, **self._told(report, host)}
+        return self._told(call_engine(self, variables, request, {}), host)
 
     def _told(self, report: dict[str, Any], host: str) -> dict[str, Any]:
         would = "would be " if self._task.check_mode else ""

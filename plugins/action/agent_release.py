@@ -25,6 +25,7 @@ from ansible_collections.muster.agents.plugins.plugin_utils.host_call import (
     HostRefused,
     Secrets,
     call_engine,
+    failed_as,
     missing,
     problem,
     sentence,
@@ -70,7 +71,7 @@ class ActionModule(ActionBase):
                 Display().warning(told["msg"])
                 result.update(changed=False, problem=told)
             else:
-                result.update(failed=True, **told)
+                result.update(failed_as(told))
         except (InputError, ValueError) as error:
             result.update(failed=True, msg=str(error))
         finally:

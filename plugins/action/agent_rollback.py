@@ -5,51 +5,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.muster.agents.plugins.module_utils.engine.layout import workload_key
 from ansible_collections.muster.agents.plugins.module_utils.engine.outcome import RELEASED
+from ansible_collections.muster.agents.plugins.plugin_utils.host_action import DEFER, HostAction
 from ansible_collections.muster.agents.plugins.plugin_utils.host_call import (
-    HostRefused,
     call_engine,
-    problem,
     sentence,
     values_of,
 )
 
 
-class ActionModule(ActionBase):
-    TRANSFERS_FILES = False
-    _supports_check_mode = True
+class ActionModule(HostAction):
+    SPEC: ClassVar = {
+        "targets": {"type": "dict", "required": True},
+        "source": {"type": "dict", "default": {}},
+        "parallel": {"type": "int", "default": 8},
+        "keep": {"type": "int", "default": 5},
+        **DEFER,
+    }
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        variables = task_vars or {}
-        options = self.validate_argument_spec(
-            {
-                "targets": {"type": "dict", "required": True},
-                "source": {"type": "dict", "default": {}},
-                "parallel": {"type": "int", "default": 8},
-                "keep": {"type": "int", "default": 5},
-                "defer": {"type": "bool", "default": False},
-            }
-        )[1]
-        host = variables.get("inventory_hostname", "")
-        try:
-            result.update(self._roll_back(options, variables, host))
-        except HostRefused as error:
-            told = problem(host, error)
-            result.update({"problem": told} if options["defer"] else {"failed": True, **told})
-        finally:
-            self._remove_tmp_path(self._connection._shell.tmpdir)
-        return result
-
-    def _roll_back(
-        self, options: Mapping[str, Any], variables: Mapping[str, Any], host: str
-    ) -> dict[str, Any]:
+    def work(self, options: Mapping[str, Any], variables: Mapping[str, Any], host: str) -> dict[str, Any]:
         targets: dict[str, str] = options["targets"]
         known = call_engine(self, variables, {"phase": "releases", "names": list(targets)}, {})["releases"]
         needs = [

@@ -5,16 +5,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.muster.agents.plugins.module_utils.engine.compare import CREDENTIALS
 from ansible_collections.muster.agents.plugins.module_utils.engine.outcome import RELEASED
 from ansible_collections.muster.agents.plugins.plugin_utils.broker import DEADLINE, broker_workload
+from ansible_collections.muster.agents.plugins.plugin_utils.host_action import HostAction
 from ansible_collections.muster.agents.plugins.plugin_utils.host_call import (
-    HostRefused,
     Secrets,
     call_engine,
     missing,
@@ -27,37 +26,19 @@ _NO_REKEY = {
 }
 
 
-class ActionModule(ActionBase):
-    TRANSFERS_FILES = False
-    _supports_check_mode = True
+class ActionModule(HostAction):
+    SPEC: ClassVar = {
+        "agents": {"type": "list", "elements": "str", "required": True},
+        "clients": {"type": "list", "elements": "str", "default": []},
+        "port": {"type": "int", "default": 1883},
+        "bind_address": {"type": "str"},
+        "persistence": {"type": "bool", "default": True},
+        "extra": {"type": "list", "elements": "str", "default": []},
+        "deadline": {"type": "float", "default": DEADLINE},
+        "rekey": {"type": "bool", "default": True},
+    }
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        variables = task_vars or {}
-        options = self.validate_argument_spec(
-            {
-                "agents": {"type": "list", "elements": "str", "required": True},
-                "clients": {"type": "list", "elements": "str", "default": []},
-                "port": {"type": "int", "default": 1883},
-                "bind_address": {"type": "str"},
-                "persistence": {"type": "bool", "default": True},
-                "extra": {"type": "list", "elements": "str", "default": []},
-                "deadline": {"type": "float", "default": DEADLINE},
-                "rekey": {"type": "bool", "default": True},
-            }
-        )[1]
-        host = variables.get("inventory_hostname", "")
-        try:
-            result.update(self._release(options, variables, host))
-        except HostRefused as error:
-            result.update(failed=True, kind=error.kind, msg=f"{host}: {error}")
-        except ValueError as error:
-            result.update(failed=True, msg=f"{host}: {error}")
-        finally:
-            self._remove_tmp_path(self._connection._shell.tmpdir)
-        return result
-
-    def _release(self, options: Mapping[str, Any], variables: Mapping[str, Any], host: str) -> dict[str, Any]:
+    def work(self, options: Mapping[str, Any], variables: Mapping[str, Any], host: str) -> dict[str, Any]:
         key = Secrets(self, variables).credentials_key()
         workload = broker_workload(options, key, options["agents"])
         request = {

@@ -38,7 +38,7 @@ class ActionModule(ActionBase):
             for agent in answer.get("agents", ())
             if not names or {agent["name"], agent["base"], agent["agent_id"]} & names
         ]
-        silent = {host: _why(answer) for host, answer in answers.items() if "agents" not in answer}
+        silent = {host: _why(host, answer) for host, answer in answers.items() if "agents" not in answer}
         seen = {agent[key] for agent in agents for key in ("name", "base", "agent_id")}
         absent = sorted((names or set(options["fleet"])) - seen)
         if options["format"] == "json":
@@ -61,5 +61,9 @@ class ActionModule(ActionBase):
         return result
 
 
-def _why(answer: Mapping[str, Any]) -> str:
-    return str(answer.get("msg") or "unreachable").splitlines()[0].removeprefix("Task failed: ")
+def _why(host: str, answer: Mapping[str, Any]) -> str:
+    return (
+        str((answer.get("problem") or answer).get("msg") or "no answer")
+        .splitlines()[0]
+        .removeprefix(f"{host}: ")
+    )

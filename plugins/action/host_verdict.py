@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.muster.agents.plugins.plugin_utils.host_call import UNREACHABLE
+from ansible_collections.muster.agents.plugins.plugin_utils.host_call import failed_as
 
 
 class ActionModule(ActionBase):
@@ -18,5 +18,4 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         verdict = self.validate_argument_spec({"verdict": {"type": "dict", "required": True}})[1]["verdict"]
-        how = "unreachable" if verdict["kind"] == UNREACHABLE else "failed"
-        return {**result, "changed": False, how: True, "msg": verdict["msg"]}
+        return {**result, "changed": False, **failed_as(verdict)}

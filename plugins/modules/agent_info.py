@@ -11,7 +11,12 @@ short_description: What runs on a host, and whether it is ready
 version_added: 0.1.0
 description:
   - Asks the release engine on the host. C(ready) is what the agent itself answered just now.
-options: {}
+options:
+  defer:
+    description: Do not fail where the host refuses or cannot be reached, but return it as C(problem).
+    type: bool
+    default: false
+    version_added: 0.3.0
 attributes:
   check_mode:
     description: It never changes anything.
@@ -35,6 +40,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+problem:
+  description: With O(defer), why there is no answer; C(kind) and C(msg).
+  returned: when the host gave no answer
+  type: dict
 agents:
   description: One entry for each agent on the host.
   returned: success

@@ -149,6 +149,11 @@ def problem(host: str, error: HostRefused) -> dict[str, str]:
     return {"kind": error.kind, "msg": f"{host}: {error}"}
 
 
+def failed_as(told: Mapping[str, str]) -> dict[str, Any]:
+    """The result of a task that fails with a `problem`: Ansible tells hosts that failed from those it cannot reach."""
+    return {**told, "unreachable" if told["kind"] == UNREACHABLE else "failed": True}
+
+
 def secret_names(action: ActionBase, task_vars: Mapping[str, Any]) -> list[str]:
     """The names in `agent_secrets`; no value is looked at. Raises AnsibleActionFail where it is no mapping."""
     return [str(name) for name in _secret_mapping(action, task_vars)]
