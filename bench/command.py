@@ -90,5 +90,7 @@ def _label(heading: re.Match[str]) -> str:
     if heading["name"] is None:
         return _AFTER
     return (
-        f"play “{heading['name']}”, loading" if heading[1] == "PLAY" else heading["name"].rpartition(" : ")[2]
+        f"loading of the play {heading['name']}"
+        if heading[1] == "PLAY"
+        else heading["name"].rpartition(" : ")[2]
     )

@@ -32,7 +32,7 @@ def test_the_steps_of_a_playbook_are_its_headings_and_add_up() -> None:
     found = steps(PLAYBOOK, 1.5)
     assert [(name, round(seconds, 2)) for name, seconds in found] == [
         ("start of ansible-playbook", 0.5),
-        ("play “Plan”, loading", 0.1),
+        ("loading of the play Plan", 0.1),
         ("Read the configs", 0.4),
         ("Stage and check the releases", 0.4),
         ("end of ansible-playbook", 0.1),
