@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from ansible_collections.muster.agents.plugins.plugin_utils.diagnostics import (
     fleet_error,
 )
 from ansible_collections.muster.agents.plugins.plugin_utils.fleet_commit import FleetCommit
-from ansible_collections.muster.agents.plugins.plugin_utils.plan import UnitTemplate, make_plan
+from ansible_collections.muster.agents.plugins.plugin_utils.plan import UnitTemplate, as_document, make_plan
 from ansible_collections.muster.agents.plugins.plugin_utils.project import FLEET_OPTIONS, check_fleet
 from ansible_collections.muster.agents.plugins.plugin_utils.report import tally
 
@@ -50,8 +49,7 @@ class ActionModule(ActionBase):
         except InputError as error:
             message = f"{tally(error.diagnostics)} found before any host was touched:\n{error}"
             return {**result, "failed": True, "msg": message}
-        document = dataclasses.asdict(plan)
-        document["hosts"] = {host: plan.hosts.get(host, []) for host in plan.pool}
+        document = as_document(plan)
         document["brokers"] = _brokers(options, variables)
         document["source"] = commit.answer()
         warnings = [str(one) for one in found.diagnostics if one.level == WARNING]

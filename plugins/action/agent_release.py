@@ -32,6 +32,7 @@ from ansible_collections.muster.agents.plugins.plugin_utils.host_call import (
     values_of,
     went_well,
 )
+from ansible_collections.muster.agents.plugins.plugin_utils.plan import workloads_of
 from ansible_collections.muster.agents.plugins.plugin_utils.versions import version_change
 
 _PHASES = ("stage", "retire", "switch", "remove")
@@ -299,7 +300,7 @@ class ActionModule(ActionBase):
         return {"changed": bool(report["removed"] or report["purged"]), **report}
 
     def _workloads(self, options: Mapping[str, Any]) -> list[dict[str, Any]]:
-        return list(options["plan"]["hosts"].get(self._host, []))
+        return workloads_of(options["plan"], self._host)
 
     def _request(
         self, phase: str, options: Mapping[str, Any], workloads: list[dict[str, Any]]

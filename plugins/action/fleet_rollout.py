@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible.vars.hostvars import HostVars
 
 from ansible_collections.muster.agents.plugins.plugin_utils import course
 from ansible_collections.muster.agents.plugins.plugin_utils.fleet_commit import FleetCommit
@@ -39,7 +41,7 @@ class ActionModule(ActionBase):
                 "report": {"type": "str"},
             }
         )[1]
-        results = _Results((task_vars or {}).get("hostvars", {}))
+        results = _Results((task_vars or {})["hostvars"])
         self._folder = str((task_vars or {}).get("inventory_dir") or ".")
         try:
             follows = getattr(self, f"_{options['step']}")(options, results)
@@ -50,8 +52,8 @@ class ActionModule(ActionBase):
     def _begin(self, options: Mapping[str, Any], results: _Results) -> dict[str, Any]:
         hosts = options["hosts"]
         staged = results.of(hosts, "_agent_staged")
-        plan = results.of(hosts, "planned")
-        begun = course.begin(next(iter(plan.values()))["plan"], hosts, staged)
+        plan = results.of(hosts[:1], "planned")[hosts[0]]["plan"]
+        begun = course.begin(plan, hosts, staged)
         for host, name in course.stranded(begun, staged):
             Display().warning(f"{name} stays on {host}: the host where it belongs could not stage it")
         if len(begun["waves"]) > 1 and not begun["stop"]:
@@ -111,10 +113,10 @@ class ActionModule(ActionBase):
 class _Results:
     """What earlier tasks registered, by host; read here and not passed through templates, for they can be large."""
 
-    def __init__(self, hostvars: Mapping[str, Any]) -> None:
-        self._hostvars = hostvars
+    def __init__(self, hostvars: HostVars) -> None:
+        self._raw = functools.cache(hostvars.raw_get)
 
     def of(self, hosts: Any, name: str) -> dict[str, dict[str, Any]]:
         """host → its registered result, where it has one and the task was not skipped."""
-        found = {host: self._hostvars[host].get(name) for host in hosts}
+        found = {host: self._raw(host).get(name) for host in hosts}
         return {host: one for host, one in found.items() if one and not one.get("skipped")}

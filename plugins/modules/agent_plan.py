@@ -71,7 +71,7 @@ plan:
   type: dict
   contains:
     hosts:
-      description: For each host a list of workloads, with manifest, files and where each secret comes from.
+      description: For each host, as JSON text, a list of workloads, with manifest, files and where each secret comes from.
       type: dict
     pool:
       description: Every host on which an agent of the fleet may run.

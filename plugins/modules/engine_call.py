@@ -11,13 +11,14 @@ short_description: Hand one request to the release engine on a host
 version_added: 0.1.0
 description:
   - The host side of this collection's other modules, which call it; playbooks do not.
-  - Runs the engine C(muster) with the request on its standard input, and returns its report.
-  - Where the host has none or another one, a temporary copy runs; unless in check mode, it installs itself.
+  - Gives the request to the engine C(muster) that is installed, and returns its report.
+  - Where the host has none or another one, a temporary copy of O(engine) runs; unless in check mode, it installs itself.
 options:
   engine:
-    description: The engine, a zipapp, in base64.
+    description:
+      - The engine, a zipapp, in base64.
+      - Without it a host that lacks this engine answers with the C(kind) V(no_engine), so that it need not travel each time.
     type: str
-    required: true
   engine_sha256:
     description: Its SHA-256.
     type: str
@@ -27,7 +28,7 @@ options:
     type: str
     required: true
   secrets:
-    description: Environment variables with secrets by workload, packed in the same way. They go to the engine on standard input only.
+    description: Environment variables with secrets by workload, packed in the same way. They go to the engine with the request only.
     type: str
     required: true
 attributes:
@@ -63,9 +64,12 @@ report:
 """
 
 import base64
+import contextlib
 import hashlib
+import io
 import json
 import os
+import runpy
 import sys
 import tempfile
 import zlib
@@ -81,8 +85,8 @@ def unpacked(text: str) -> dict[str, Any]:
     return document
 
 
-def engine(module: AnsibleModule) -> tuple[str, bool]:
-    """(path, whether it is a copy to be removed) of the engine with the digest asked for.
+def engine(module: AnsibleModule) -> tuple[str | None, bool]:
+    """(path, whether it is a copy to be removed) of the engine with the digest asked for; no path where it did not come.
 
     A copy only runs; it installs itself once it has the host's lock and knows that it is not too old for what is there.
     """
@@ -93,6 +97,8 @@ def engine(module: AnsibleModule) -> tuple[str, bool]:
                 return ENGINE, False
     except OSError:
         pass
+    if module.params["engine"] is None:
+        return None, False
     data = base64.b64decode(module.params["engine"])
     if hashlib.sha256(data).hexdigest() != wanted:
         module.fail_json(msg="the engine arrived with another digest than announced; nothing was installed")
@@ -117,10 +123,10 @@ def run(module: AnsibleModule, request: dict[str, Any]) -> dict[str, Any]:
     except OSError as error:
         where = error.filename or module.tmpdir
         return {"error": f"{where}: {error.strerror}; nothing was changed", "kind": "no_room"}
+    if path is None:
+        return {"error": "the host does not have this engine", "kind": "no_engine"}
     try:
-        # -I: neither the environment nor a user's site-packages reach the engine.
-        command = [sys.executable, "-I", path, "apply"]
-        code, out, err = module.run_command(command, data=json.dumps(request), binary_data=False)
+        code, out, err = apply(path, json.dumps(request))
     finally:
         if is_copy:
             os.unlink(path)
@@ -133,11 +139,30 @@ def run(module: AnsibleModule, request: dict[str, Any]) -> dict[str, Any]:
     return report
 
 
+def apply(path: str, request: str) -> tuple[Any, str, str]:
+    """(exit status, output, errors) of `muster apply`.
+
+    It runs in this process: a second Python, and importing again what is here already, would cost as much as its work.
+    """
+    sys.argv = [path, "apply"]
+    sys.stdin = io.StringIO(request)
+    code: Any = 0
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        try:
+            runpy.run_path(path, run_name="__main__")
+        except SystemExit as end:
+            code = end.code
+        except Exception as error:  # noqa: BLE001 - the caller gets a sentence
+            code = 1
+            err.write(f"{type(error).__name__}: {error}")
+    return code, out.getvalue(), err.getvalue()
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            # Not a secret, but 50 kB of base64 would drown the output of -vvv.
-            "engine": {"type": "str", "required": True, "no_log": True},
+            # Not a secret, but 100 kB of base64 would drown the output of -vvv.
+            "engine": {"type": "str", "no_log": True},
             "engine_sha256": {"type": "str", "required": True},
             "request": {"type": "str", "required": True, "no_log": True},
             "secrets": {"type": "str", "required": True, "no_log": True},

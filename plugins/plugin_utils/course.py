@@ -23,6 +23,7 @@ from ansible_collections.muster.agents.plugins.module_utils.engine.outcome impor
 from ansible_collections.muster.agents.plugins.module_utils.engine.table import short, table
 from ansible_collections.muster.agents.plugins.plugin_utils.broker import BROKER
 from ansible_collections.muster.agents.plugins.plugin_utils.host_call import UNREACHABLE, sentence, went_well
+from ansible_collections.muster.agents.plugins.plugin_utils.plan import workloads_of
 from ansible_collections.muster.agents.plugins.plugin_utils.rollout import Policy, exceeded, waves
 
 Course = dict[str, Any]
@@ -169,7 +170,9 @@ def _answer(result: Mapping[str, Any] | None) -> Mapping[str, Any]:
 def _bases(plan: Mapping[str, Any]) -> dict[str, str]:
     """Every planned agent's name → its key in the fleet."""
     return {
-        one["manifest"]["name"]: one["manifest"]["base"] for found in plan["hosts"].values() for one in found
+        one["manifest"]["name"]: one["manifest"]["base"]
+        for host in plan["hosts"]
+        for one in workloads_of(plan, host)
     }
 
 
@@ -197,7 +200,7 @@ def _with_retirements(
 
     Where its new host could not stage it, it stays. What belongs nowhere any more goes at once.
     """
-    homes = {one["manifest"]["name"]: host for host, found in plan["hosts"].items() for one in found}
+    homes = {one["manifest"]["name"]: host for host in plan["hosts"] for one in workloads_of(plan, host)}
     found: list[dict[str, dict[str, list[str]]]] = [{"switch": dict(wave), "retire": {}} for wave in switches]
     for host, answer in answers.items():
         for name in answer.get("retire", ()):

@@ -37,6 +37,8 @@ _MODULE = "muster.agents.engine_call"
 # The inventory variables that hold secrets. They are read here, at the last moment, and are never a task's argument.
 SECRETS, CREDENTIALS_KEY = "agent_secrets", "fleet_credentials_key"
 UNREACHABLE = "unreachable"
+# What the module answers where the engine has to travel first.
+_NO_ENGINE = "no_engine"
 
 
 class HostRefused(Exception):
@@ -57,31 +59,33 @@ def call_engine(
 
     `request` may add to `who`, for the host's history.
     """
-    archive, digest = engine_archive()
     whole = {
         "format": engine_request.FORMAT,
         "check_mode": bool(action._task.check_mode),
         **request,
         "who": {**_who(), **request.get("who", {})},
     }
+    archive, digest = engine_archive()
+    arguments = {"engine_sha256": digest, "request": _packed(whole), "secrets": _packed(secrets)}
+    report = _ask(action, task_vars, arguments)
+    if report.get("kind") == _NO_ENGINE:
+        engine = base64.b64encode(archive).decode()
+        report = _ask(action, task_vars, {**arguments, "engine": engine})
+    if "error" in report:
+        raise HostRefused(report["error"], report.get("kind", "refused"))
+    return report
+
+
+def _ask(action: ActionBase, task_vars: Mapping[str, Any], arguments: Mapping[str, str]) -> dict[str, Any]:
     try:
         result = action._execute_module(
-            module_name=_MODULE,
-            module_args={
-                "engine": base64.b64encode(archive).decode(),
-                "engine_sha256": digest,
-                "request": _packed(whole),
-                "secrets": _packed(secrets),
-            },
-            task_vars=dict(task_vars),
+            module_name=_MODULE, module_args=dict(arguments), task_vars=dict(task_vars)
         )
     except AnsibleConnectionFailure as error:
         raise HostRefused(f"unreachable: {' '.join(str(error).split())}", UNREACHABLE) from None
     report = result.get("report")
     if not isinstance(report, dict):
         raise HostRefused(_one_line(result), "unsupported" if _no_python(result) else "refused")
-    if "error" in report:
-        raise HostRefused(report["error"], report.get("kind", "refused"))
     return report
 
 

@@ -8,6 +8,7 @@ Secrets stay references here; their values meet the plan only on their way to th
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -74,6 +75,20 @@ class Plan:
 
 
 SECRET, DERIVED_PASSWORD = "secret", "mqtt_password"
+
+
+def as_document(plan: Plan) -> dict[str, Any]:
+    """The plan as Ansible passes it on. The bulk, what each host gets, is text: Ansible goes through every value of a
+    structure in each task that is given it, for each host.
+    """
+    document = dataclasses.asdict(dataclasses.replace(plan, hosts={}))
+    document["hosts"] = {host: json.dumps(plan.hosts.get(host, [])) for host in plan.pool}
+    return document
+
+
+def workloads_of(document: Mapping[str, Any], host: str) -> list[dict[str, Any]]:
+    """What a plan that was passed on has for a host."""
+    return list(json.loads(document["hosts"].get(host, "[]")))
 
 
 def make_plan(inputs: Inputs, found: Survey, template: UnitTemplate, asked: object) -> Plan:

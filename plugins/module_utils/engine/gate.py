@@ -9,7 +9,6 @@ for `min_healthy_time` seconds. A crash ends the wait at once.
 from __future__ import annotations
 
 import concurrent.futures
-import http.client
 import json
 import socket
 import threading
@@ -195,6 +194,8 @@ def probe(gate: Gate) -> str:
 
 def _get(gate: Gate, path: str) -> tuple[int | None, str]:
     """(status, body); status is None where nothing answered within the time, whatever it dripped meanwhile."""
+    import http.client  # costs more than a whole comparison, which needs none
+
     connection = http.client.HTTPConnection(gate.host, gate.port, timeout=_PROBE_TIMEOUT)
     try:
         connection.connect()

@@ -9,7 +9,6 @@ agent's. Each ends within its timeout, with a result or a BrokerError that names
 from __future__ import annotations
 
 import socket
-import ssl
 import struct
 import threading
 import time
@@ -219,11 +218,21 @@ class _Connection:
     def _failure(self, error: OSError) -> BrokerError:
         if isinstance(error, socket.timeout):
             return self._late()
+        if self._broker.tls:
+            return self._tls_failure(error)
+        return self._not_reachable(error)
+
+    def _not_reachable(self, error: OSError) -> BrokerError:
+        return BrokerError(f"{self.name} is not reachable: {error.strerror or error}")
+
+    def _tls_failure(self, error: OSError) -> BrokerError:
+        import ssl  # only where TLS is spoken: most calls speak to no broker at all
+
         if isinstance(error, ssl.SSLCertVerificationError):
             return BrokerError(f"{self.name} shows a certificate that is not trusted: {error.verify_message}")
         if isinstance(error, ssl.SSLError):
             return BrokerError(f"no TLS connection to {self.name}: {error.reason or error}")
-        return BrokerError(f"{self.name} is not reachable: {error.strerror or error}")
+        return self._not_reachable(error)
 
     def _open(self) -> socket.socket:
         failure = BrokerError(f"{self.name} is not reachable: its name has no address")
@@ -235,6 +244,8 @@ class _Connection:
                 if not self._broker.tls:
                     return connection
                 connection.settimeout(self._left())
+                import ssl
+
                 context = ssl.create_default_context()
                 return context.wrap_socket(connection, server_hostname=self._broker.host)
             except OSError as error:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ def plan(hosts: dict[str, list[str]], **changes: Any) -> dict[str, Any]:
     """A plan in which every agent is an instance `<key>-<number>` or just `<key>`."""
     return {
         "hosts": {
-            host: [{"manifest": {"name": name, "base": name.partition("-")[0]}} for name in names]
+            host: json.dumps([{"manifest": {"name": name, "base": name.partition("-")[0]}} for name in names])
             for host, names in hosts.items()
         },
         "ids": sorted(name for names in hosts.values() for name in names),
