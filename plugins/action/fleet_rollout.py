@@ -59,8 +59,14 @@ class ActionModule(ActionBase):
         if len(begun["waves"]) > 1 and not begun["stop"]:
             sizes = ", ".join(str(len(wave["switch"])) for wave in begun["waves"])
             Display().display(f"  in {len(begun['waves'])} waves, of {sizes} hosts")
-        begun["idle"] = course.idle(begun)
-        return self._end({**options, "course": begun}, results) if begun["idle"] else begun
+        return self._ended_if_over(begun, 0, options, results)
+
+    def _ended_if_over(
+        self, now: course.Course, waves_done: int, options: Mapping[str, Any], results: _Results
+    ) -> dict[str, Any]:
+        """The course with `over`; where it is over, at its end already, as every further task costs time on every host."""
+        over = course.over(now, waves_done)
+        return {**(self._end({**options, "course": now}, results) if over else now), "over": over}
 
     def _rollback(self, options: Mapping[str, Any], results: _Results) -> dict[str, Any]:
         hosts = options["hosts"]
@@ -88,7 +94,7 @@ class ActionModule(ActionBase):
         if pause and not self._task.check_mode:
             Display().display(f"  wave {index + 2} begins in {pause:g} s")
             time.sleep(pause)
-        return after
+        return self._ended_if_over(after, index + 1, options, results)
 
     def _broker(self, options: Mapping[str, Any], results: _Results) -> dict[str, Any]:
         found: dict[str, dict[str, Any]] = {}

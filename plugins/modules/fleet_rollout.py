@@ -46,7 +46,7 @@ options:
     type: str
     default: ''
   report:
-    description: In step V(end), a file on the controller for the outcome as JSON.
+    description: A file on the controller for the outcome as JSON, written by the step with which it is over.
     type: path
 attributes:
   check_mode:

@@ -228,10 +228,11 @@ def stranded(course: Course, staged: Mapping[str, Mapping[str, Any]]) -> list[tu
     )
 
 
-def idle(course: Course) -> bool:
-    """Nothing to do, and nothing wrong."""
-    todo = course["waves"] or course["broker"] or course["leaving"]
-    return not (todo or course["problems"] or course["stop"])
+def over(course: Course, waves_done: int = 0) -> bool:
+    """Nothing left to do, and nothing wrong: the course can end here."""
+    todo = course["waves"][waves_done:] or course.get("leaving") or (course.get("broker") and not waves_done)
+    wrong = course["problems"] or course["stop"] or not all(map(went_well, course["outcomes"]))
+    return not (todo or wrong)
 
 
 def after_wave(

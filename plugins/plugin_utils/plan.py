@@ -42,7 +42,6 @@ from ansible_collections.muster.agents.plugins.plugin_utils.rollout import Polic
 from ansible_collections.muster.agents.plugins.plugin_utils.runtimes import Artifact, unbuilt
 from ansible_collections.muster.agents.plugins.plugin_utils.spec import Mqtt
 
-_UNIT_DIRECTORY = "/etc/systemd/system"
 _LAYOUT = Layout()
 
 
@@ -281,7 +280,7 @@ def _manifest(
         "unit": unit,
         "config": spec.config_name,
         "files": {name: sha256_bytes(text.encode()) for name, text in texts.items()},
-        "install": {f"{_UNIT_DIRECTORY}/{unit}": {"file": "unit", "mode": "0644"}},
+        "install": {str(_LAYOUT.units / unit): {"file": "unit", "mode": "0644"}},
         "runtime": {
             "name": runtime.name,
             "version": runtime.version,

@@ -103,6 +103,17 @@ def test_a_gate_that_changes_restarts_nothing(
     assert after.pid == pid
 
 
+def test_a_config_that_changes_makes_systemd_read_no_unit_anew(
+    agents: dict[str, fleet.Agent], tmp_path: Path, restored: None
+) -> None:
+    before = agents["researcher"]
+    reloads = "journalctl --quiet --boot --grep '^Reloading' _PID=1 | wc -l"
+    known = before.machine.check_output(reloads)
+    fleet.deploy(fleet.changed_fleet(tmp_path, researcher={"environment": {"ONLY_HERE": "config"}}))
+    assert fleet.agents()["researcher"].release != before.release
+    assert before.machine.check_output(reloads) == known
+
+
 def test_the_history_tells_who_when_and_how_long(
     researcher: fleet.Agent, tmp_path: Path, restored: None
 ) -> None:

@@ -29,7 +29,7 @@ WantedBy=multi-user.target
 
 def ensure(layout: Layout) -> None:
     """Install and enable the unit where it is missing or differs."""
-    path = layout.on_host(f"/etc/systemd/system/{UNIT}")
+    path = layout.units / UNIT
     text = _TEXT.format(engine=layout.engine).encode()
     if read_bytes(path) != text:
         make_directory(path.parent)

@@ -49,7 +49,10 @@ def check_one(layout: Layout, wanted: Wanted) -> str | None:
     make_directory(layout.run, 0o700)
     scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=layout.run))
     try:
-        return _check_unit(layout, wanted, scratch) or _check_config(layout, wanted, scratch)
+        with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
+            unit = pool.submit(_check_unit, layout, wanted, scratch)
+            config = pool.submit(_check_config, layout, wanted, scratch)
+            return unit.result() or config.result()
     except EngineError as error:
         return str(error)
     finally:

@@ -30,7 +30,7 @@ def note_file(layout: Layout, key: str) -> Path:
 
 
 def drop_in(layout: Layout, unit: str) -> Path:
-    return layout.on_host(f"/etc/systemd/system/{unit}.d/{DROP_IN}")
+    return layout.units / f"{unit}.d" / DROP_IN
 
 
 def held(layout: Layout, key: str) -> dict[str, Any] | None:

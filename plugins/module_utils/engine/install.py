@@ -41,7 +41,7 @@ def install(layout: Layout) -> None:
         for name, text, mode in FILES:
             path = layout.on_host(name)
             _put(path, File(text.encode(), mode))
-        path = layout.on_host(f"/etc/systemd/system/{boot.UNIT}")
+        path = layout.units / boot.UNIT
         boot.ensure(layout)
         path = compiled(layout, program)
         if not path.is_file():

@@ -55,6 +55,10 @@ class Layout:
     def secrets(self) -> Path:
         return self.root / "etc/muster/secrets"
 
+    @property
+    def units(self) -> Path:
+        return self.root / "etc/systemd/system"
+
     def runtime(self, sha256: str) -> Path:
         """The directory of one runtime; it holds the single file `program`."""
         if not SHA256.fullmatch(sha256):

@@ -75,7 +75,7 @@ def sweep(layout: Layout, directories: Iterable[Path] = ()) -> None:
 
     `directories` are further places where releases install files.
     """
-    shared = {layout.lib, layout.on_host("/etc/systemd/system"), *directories}
+    shared = {layout.lib, layout.units, *directories}
     found = [path for directory in shared for path in our_leftovers(directory)]
     found += leftovers(layout.secrets)
     found += layout.run.glob(f"{SCRATCH}*")

@@ -94,7 +94,7 @@ def _remove_one(
         document = manifest.read(layout, key, release or "")
     except EngineError:
         systemd.run("systemctl", "disable", "--now", "--", unit)
-        remove(layout.on_host(f"/etc/systemd/system/{unit}"))
+        remove(layout.units / unit)
         remove(layout.secrets_file(key))
         warning = "its release was damaged; the retained status on the broker was not cleared"
     else:

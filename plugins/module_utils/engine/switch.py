@@ -221,7 +221,10 @@ def stop(unit: str) -> None:
 
 def register(units: Iterable[str], masked: Iterable[str] = ()) -> dict[str, str]:
     """Tell systemd about all new and changed units at once; unit → complaint for those it will not have."""
+    names = list(units)
+    if not names:
+        return {}
     systemd.unmask(masked)
-    complaints = systemd.enable(units)
+    complaints = systemd.enable(names)
     systemd.daemon_reload()
     return complaints

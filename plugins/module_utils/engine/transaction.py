@@ -45,6 +45,7 @@ from .request import KEEP
 from .room import Need, require_room
 from .state import State, load, make_ready, record, save
 from .switch import Swap, forget, prepare, register, secrets_before, switch
+from .systemd import Unit
 
 DEPLOY, ROLLBACK = "deploy", "rollback"
 _HOOKS_AT_ONCE = 4
@@ -107,12 +108,13 @@ def _transact(
         if not going:
             return refused
         state = load(layout)
-        touched = _open(layout, state, going, swaps, order)
+        units = systemd.show([change.unit for change in going])
+        touched = _open(layout, state, going, units, swaps, order)
     except BaseException:
         forget(swap for several in swaps.values() for swap in several)
         raise
     try:
-        outcomes = _switch_and_gate(layout, state, going, touched, secrets, order)
+        outcomes = _switch_and_gate(layout, state, going, units, touched, secrets, order)
     except Exception as error:  # noqa: BLE001 - whatever it was, nobody else will come back for what is half done
         traceback.print_exc()
         return refused + revert_open(layout, f"could not be carried out: {_words(error)}")
@@ -212,10 +214,14 @@ def _hooks(changes: Iterable[Change], moment: str, result: str = "") -> list[tup
 
 
 def _open(
-    layout: Layout, state: State, changes: list[Change], swaps: Mapping[str, list[Swap]], order: Order
+    layout: Layout,
+    state: State,
+    changes: list[Change],
+    units: Mapping[str, Unit],
+    swaps: Mapping[str, list[Swap]],
+    order: Order,
 ) -> dict[str, Touched]:
     """Write down what is about to change before the first change, and see that the end can be written down too."""
-    units = systemd.show([change.unit for change in changes])
     touched = {
         change.key: Touched(
             change.key,
@@ -245,6 +251,7 @@ def _switch_and_gate(
     layout: Layout,
     state: State,
     changes: list[Change],
+    units: Mapping[str, Unit],
     touched: Mapping[str, Touched],
     secrets: Mapping[str, str | None],
     order: Order,
@@ -257,7 +264,8 @@ def _switch_and_gate(
         except OSError as error:
             watches[change.key].verdict = f"could not be switched: {error.filename}: {error.strerror}"
     complaints = register(
-        [change.unit for change in changes], [change.unit for change in changes if MASKED in change.reasons]
+        [change.unit for change in changes if _is_news(layout, units[change.unit], touched[change.key])],
+        [change.unit for change in changes if MASKED in change.reasons],
     )
     for change in changes:
         watches[change.key].verdict = watches[change.key].verdict or complaints.get(change.unit)
@@ -281,6 +289,12 @@ def _switch_and_gate(
     outcomes += revert(layout, state, failures, order.parallel) if failures else []
     _close(layout, state, [failure.touched.key for failure in failures])
     return outcomes
+
+
+def _is_news(layout: Layout, unit: Unit, touched: Touched) -> bool:
+    """Whether systemd has to be told of the unit: reading all units anew takes it a while on a host with hundreds."""
+    known = unit.load == "loaded" and unit.file_state == "enabled" and not unit.need_reload
+    return not known or any(layout.units in swap.path.parents for swap in touched.swaps)
 
 
 def _close(layout: Layout, state: State, keys: Iterable[str]) -> None:

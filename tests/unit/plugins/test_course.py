@@ -75,7 +75,7 @@ def test_where_nothing_differs_there_is_nothing_to_do() -> None:
     now = course.begin(
         plan(TWO), ["h1", "h2"], {"h1": staged(["writer-1"], []), "h2": staged(["writer-2"], [])}
     )
-    assert course.idle(now)
+    assert course.over(now)
     assert ended(now)["text"] == "nothing to change: 2 agents on 2 hosts are as planned"
     assert ended(now)["verdicts"] == {}
 
@@ -232,7 +232,7 @@ def test_held_agents_are_told() -> None:
     now = course.begin(
         plan({"h1": ["writer"]}), ["h1"], {"h1": staged(["writer"], [], held={"writer": hold})}
     )
-    assert course.idle(now)
+    assert course.over(now)
     assert ended(now)["text"].splitlines() == [
         "HOST  AGENT   RESULT  RELEASE  WHY",
         "h1    writer  held    -        since 2026-11-21 10:00: disk",
