@@ -105,11 +105,13 @@ class AnsibleProject:
         assert isinstance(results_of_all, list)
         return results_of_all
 
-    def ad_hoc(self, options: Mapping[str, Any], *arguments: str, **environment: str) -> Done:
+    def ad_hoc(
+        self, options: Mapping[str, Any], *arguments: str, module: str = MODULE, **environment: str
+    ) -> Done:
         """The module from a shell."""
         given = ["-a", json.dumps(options)] if options else []
         environment = {"ANSIBLE_CALLBACK_RESULT_FORMAT": "json", **environment}
-        return self.run("ansible", "localhost", "-m", MODULE, *given, *arguments, **environment)
+        return self.run("ansible", "localhost", "-m", module, *given, *arguments, **environment)
 
 
 def findings(text: str) -> list[str]:
