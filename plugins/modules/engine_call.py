@@ -144,6 +144,9 @@ def apply(path: str, request: str) -> tuple[Any, str, str]:
 
     It runs in this process: a second Python, and importing again what is here already, would cost as much as its work.
     """
+    # For whoever looks with `ps` what works here.
+    with contextlib.suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as name:
+        name.write("muster")
     sys.argv = [path, "apply"]
     sys.stdin = io.StringIO(request)
     code: Any = 0

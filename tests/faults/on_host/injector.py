@@ -205,16 +205,17 @@ def _open() -> bool:
 
 
 def engines(word: str = "") -> list[int]:
-    """Process ids of the engine; `word` picks one of its commands."""
+    """Process ids of the engine; `word` picks one of its commands. `apply` runs in Ansible's module, which then has its name."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
             words = (path / "cmdline").read_bytes().split(b"\0")
+            called = (path / "comm").read_bytes().strip()
         except OSError:
             continue
-        if any(re.search(rb"muster[^/]*\.pyz$", one) for one in words[:4]) and word.encode() in (
-            words if word else (b"",)
-        ):
+        command = next((one for one in words[1:5] if re.search(rb"muster[^/]*\.pyz$", one)), None)
+        commands = words[words.index(command) + 1 :] if command else [b"apply"] if called == b"muster" else []
+        if commands and word.encode() in (commands[0], b""):
             found.append(int(path.name))
     return found
 

@@ -101,8 +101,19 @@ def _quiet(verdict: Verdict, asked: Asked) -> None:
 def engine_processes() -> Iterator[tuple[int, list[str]]]:
     """Processes that run the engine, whoever started them."""
     for pid, words in processes():
-        if any(re.search(r"muster[^/]*\.pyz$|/bin/muster$", word) for word in words[:4]):
+        if (
+            any(re.search(r"muster[^/]*\.pyz$|/bin/muster$", word) for word in words[:4])
+            or _called(pid) == "muster"
+        ):
             yield pid, words
+
+
+def _called(pid: int) -> str:
+    """The name that a process has given itself, as the engine does within Ansible's module."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text("utf-8").strip()
+    except OSError:
+        return ""
 
 
 def processes() -> Iterator[tuple[int, list[str]]]:
