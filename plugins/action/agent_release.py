@@ -54,6 +54,7 @@ class ActionModule(ActionBase):
                 },  # raw: it is large, and a copy of it for every task is slow
                 "staged": {"type": "raw", "default": {}},
                 "only": {"type": "list", "elements": "str"},
+                "moves": {"type": "dict", "default": {}},
                 "names": {"type": "list", "elements": "str", "default": []},
                 "purge": {"type": "bool", "default": False},
                 "assume_gone": {"type": "bool", "default": False},
@@ -161,12 +162,17 @@ class ActionModule(ActionBase):
 
     def _retire(self, options: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
         names = [name for name in options["staged"]["retire"] if name in (options["only"] or ())]
+        moves = options["moves"]
+        moving = [name for name in names if name in moves]
+        report = {"retired": [name for name in names if name not in moving], "moving": moving}
         if names and not self._task.check_mode:
-            request = {**self._request("retire", options, self._workloads(options)), "retire": names}
-            names = call_engine(self, variables, request, {})["retired"]
-        for name in names:
+            request = self._request("retire", options, self._workloads(options))
+            report = call_engine(self, variables, {**request, "retire": names, "moves": moves}, {})
+        for name in report["retired"]:
             Display().display(f"  {self._host}: {name} {self._would_be}retired, it moved away")
-        return {"changed": bool(names), "retired": names}
+        for name in report["moving"]:
+            Display().display(f"  {self._host}: {name} {self._would_be}stopped, it moves to {moves[name]}")
+        return {"changed": bool(names), "retired": report["retired"], "moving": report["moving"]}
 
     @property
     def _would_be(self) -> str:

@@ -107,6 +107,8 @@ class ActionModule(ActionBase):
         ended = course.finished(
             options["course"],
             results.of(hosts, "_agent_went_back"),
+            results.of(hosts, "_agent_came_back"),
+            results.of(options["course"]["moved"], "_agent_retired"),
             check_mode=bool(self._task.check_mode),
         )
         Display().display("\n" + ended["text"])

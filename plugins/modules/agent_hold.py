@@ -26,6 +26,16 @@ options:
     description: Why, for everybody who looks.
     type: str
     default: ''
+  moving:
+    description: Let only those go on that were stopped because they were about to move to another host.
+    type: bool
+    default: false
+    version_added: 0.4.0
+  defer:
+    description: Do not fail where the host cannot be asked or an agent is not ready, but return C(problem) or C(unready).
+    type: bool
+    default: false
+    version_added: 0.4.0
 attributes:
   check_mode:
     description: Predicts what a run would do.
@@ -60,6 +70,14 @@ unheld:
   returned: always
   type: list
   elements: str
+unready:
+  description: The agents that were let go on and did not become ready, each with why.
+  returned: always
+  type: dict
+problem:
+  description: With O(defer), C(kind) and C(msg) of what would have failed the task.
+  returned: when the host did not answer or refused
+  type: dict
 unchanged:
   description: The agents that were as asked already.
   returned: always

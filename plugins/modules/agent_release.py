@@ -18,7 +18,7 @@ options:
   phase:
     description:
       - V(stage) writes and checks the releases and touches nothing that runs.
-      - V(retire) stops what moved to another host.
+      - V(retire) takes off the host what moved to another one, and only stops what is about to (O(moves)).
       - V(switch) makes the staged releases current, gates them, and commits or reverts.
       - V(remove) takes agents off the host.
     type: str
@@ -37,6 +37,13 @@ options:
     type: list
     elements: str
     version_added: 0.3.0
+  moves:
+    description:
+      - Of what is retired, the agents that are about to start on another host, each with that host.
+      - They are stopped and kept, so that M(muster.agents.agent_hold) with O(muster.agents.agent_hold#module:moving) brings them back.
+    type: dict
+    default: {}
+    version_added: 0.4.0
   names:
     description: Agents to remove, by their key in the fleet, an instance's name or an agent id.
     type: list
@@ -150,7 +157,11 @@ outcomes:
   type: list
   elements: dict
 retired:
-  description: The agents that were stopped because they moved.
+  description: The agents that were taken off the host because they moved.
+  returned: phase is retire
+  type: list
+moving:
+  description: The agents that were stopped because they are about to start elsewhere.
   returned: phase is retire
   type: list
 removed:

@@ -76,6 +76,9 @@ def begin(plan: Mapping[str, Any], hosts: Sequence[str], staged: Mapping[str, Ma
         "agents": sum(len(answer.get("here", ())) for answer in answers.values()),
         "back": {},
         "retired": [],
+        "moved": {},
+        "come_back": {},
+        "in_doubt": {},
         "settled": not problems and not refused,
         "base": base,
         "policy": plan["rollout"],
@@ -130,6 +133,9 @@ def begin_rollback(
         "agents": len(chosen),
         "back": {},
         "retired": [],
+        "moved": {},
+        "come_back": {},
+        "in_doubt": {},
         "settled": not problems,
         "base": {one["name"]: one["base"] for _host, one in chosen},
         "policy": {"max_failed": len(hosts)},
@@ -195,23 +201,23 @@ def _with_retirements(
     switches: Sequence[Mapping[str, list[str]]],
     plan: Mapping[str, Any],
     answers: Mapping[str, Mapping[str, Any]],
-) -> list[dict[str, dict[str, list[str]]]]:
-    """An agent that moves stops on its old host in the wave in which it starts on the new one, and not before.
-
-    Where its new host could not stage it, it stays. What belongs nowhere any more goes at once.
+) -> list[dict[str, Any]]:
+    """An agent that moves stops on its old host in the wave in which it starts on the new one, and not before (`moves`: where
+    it starts). Where its new host could not stage it, it stays. What belongs nowhere any more goes at once.
     """
     homes = {one["manifest"]["name"]: host for host in plan["hosts"] for one in workloads_of(plan, host)}
-    found: list[dict[str, dict[str, list[str]]]] = [{"switch": dict(wave), "retire": {}} for wave in switches]
+    found: list[dict[str, Any]] = [{"switch": dict(wave), "retire": {}, "moves": {}} for wave in switches]
     for host, answer in answers.items():
         for name in answer.get("retire", ()):
             if name in homes and name not in answers.get(homes[name], {}).get("here", ()):
                 continue
-            index = next(
-                (n for n, wave in enumerate(switches) if name in wave.get(homes.get(name, ""), ())), 0
-            )
+            home = homes.get(name, "")
+            index = next((n for n, wave in enumerate(switches) if name in wave.get(home, ())), None)
             if not found:
-                found.append({"switch": {}, "retire": {}})
-            found[index]["retire"].setdefault(host, []).append(name)
+                found.append({"switch": {}, "retire": {}, "moves": {}})
+            found[index or 0]["retire"].setdefault(host, []).append(name)
+            if index is not None:
+                found[index]["moves"].setdefault(host, {})[name] = home
     return found
 
 
@@ -231,6 +237,7 @@ def stranded(course: Course, staged: Mapping[str, Mapping[str, Any]]) -> list[tu
 def over(course: Course, waves_done: int = 0) -> bool:
     """Nothing left to do, and nothing wrong: the course can end here."""
     todo = course["waves"][waves_done:] or course.get("leaving") or (course.get("broker") and not waves_done)
+    todo = todo or course["moved"] or course["come_back"]  # who is in doubt comes with a problem
     wrong = course["problems"] or course["stop"] or not all(map(went_well, course["outcomes"]))
     return not (todo or wrong)
 
@@ -243,7 +250,9 @@ def after_wave(
 ) -> Course:
     """What came of wave `index`; host → the result of its switch, and of its retirements.
 
-    Sets `stop` where too much went wrong, and then `back`: host → agent → the release that it goes back to.
+    `moved`: host → agents that are healthy on their new hosts; `come_back`: those that are not, and go on where they were;
+    `in_doubt`: those of which that is not known. Sets `stop` where too much went wrong, and then `back`: host → agent → the
+    release that it goes back to.
     """
     outcomes, problems = list(course["outcomes"]), dict(course["problems"])
     gone = [(host, name) for host, result in retired.items() for name in result.get("retired") or ()]
@@ -270,11 +279,33 @@ def after_wave(
         **course,
         "outcomes": outcomes,
         "problems": problems,
+        **_after_moves(course, index, outcomes, retired),
         "retired": [*course["retired"], *gone],
         "settled": not problems and not stop and all(map(went_well, outcomes)),
         "stop": stop,
         "back": back,
     }
+
+
+def _after_moves(
+    course: Course,
+    index: int,
+    outcomes: Iterable[Mapping[str, Any]],
+    retired: Mapping[str, Mapping[str, Any]],
+) -> dict[str, dict[str, list[str]]]:
+    """`moved`, `come_back` and `in_doubt` after wave `index`. One id never runs twice: an agent comes back only where its new
+    host has said that nothing of it runs there.
+    """
+    sides = {"moved": (RELEASED, UNCHANGED), "come_back": (REMOVED, REFUSED)}
+    found = {side: {**course[side]} for side in (*sides, "in_doubt")}
+    results = {(one["host"], one["name"]): one["result"] for one in outcomes}
+    for host, result in retired.items():
+        homes = course["waves"][index]["moves"].get(host, {})
+        for name in result.get("moving") or ():
+            there = results.get((homes[name], name))
+            side = next((side for side, words in sides.items() if there in words), "in_doubt")
+            found[side][host] = [*found[side].get(host, ()), name]
+    return found
 
 
 def _policies(course: Course) -> tuple[dict[str, Policy], Policy]:
@@ -311,10 +342,17 @@ def pause_before(course: Course, index: int) -> float:
     return max((policies.get(name, default).pause for name in names), default=0.0)
 
 
-def finished(course: Course, went_back: Mapping[str, Mapping[str, Any]], check_mode: bool) -> Course:
+def finished(
+    course: Course,
+    went_back: Mapping[str, Mapping[str, Any]],
+    came_back: Mapping[str, Mapping[str, Any]],
+    let_go: Mapping[str, Mapping[str, Any]],
+    check_mode: bool,
+) -> Course:
     """The course at its end, with `counts` by word, `text` for people, and `verdicts`: host → {kind, msg} of those that fail.
 
-    `went_back`: host → the result of taking back what it had switched.
+    `went_back`: host → the result of taking back what it had switched; `came_back`: of letting go on what could not move;
+    `let_go`: of removing what runs elsewhere now.
     """
     outcomes = [*course["outcomes"]]
     problems = dict(course["problems"])
@@ -326,7 +364,10 @@ def finished(course: Course, went_back: Mapping[str, Mapping[str, Any]], check_m
         outcomes = [one for one in outcomes if one["host"] != host or one["name"] not in found]
         outcomes += [{"host": host, **_taken_back(one, course["stop"])} for one in found.values()]
     rows = [*map(_row, outcomes)]
-    rows += [(host, name, "retired", "-", "moved away") for host, name in course["retired"]]
+    problems.update({host: one["problem"] for host, one in let_go.items() if one.get("problem")})
+    gone = [pair for pair in _pairs(course["moved"]) if pair[0] not in problems]
+    rows += [(host, name, "retired", "-", "moved away") for host, name in [*course["retired"], *gone]]
+    rows += _stay(course, came_back, problems)
     rows += [
         (host, name, "not tried", "-", course["stop"])
         for wave in course["waves"]
@@ -349,6 +390,28 @@ def finished(course: Course, went_back: Mapping[str, Mapping[str, Any]], check_m
         "verdicts": verdicts,
         "text": ("check mode, nothing was done\n" if check_mode else "") + _text(rows, counts, course),
     }
+
+
+def _pairs(agents: Mapping[str, Iterable[str]]) -> list[tuple[str, str]]:
+    return [(host, name) for host, names in agents.items() for name in names]
+
+
+def _stay(
+    course: Course, came_back: Mapping[str, Mapping[str, Any]], problems: dict[str, Any]
+) -> list[tuple[str, ...]]:
+    """Rows for agents that did not move; where one does not go on either, that is a problem of its host."""
+    rows = []
+    for host, name in _pairs(course["come_back"]):
+        result = came_back.get(host) or {}
+        ready = name in (result.get("unheld") or ()) and name not in (result.get("unready") or {})
+        rows.append(
+            (host, name, "stays", "-", f"could not move; {'healthy' if ready else 'not ready'} here again")
+        )
+        if result.get("problem") or not ready:
+            msg = f"{host}: {name} could not move, and does not go on here"
+            problems.setdefault(host, result.get("problem") or {"kind": FAILED, "msg": msg})
+    doubt = "stopped here, and nobody knows whether it runs where it moves to; deploy again"
+    return [*rows, *((host, name, "held", "-", doubt) for host, name in _pairs(course["in_doubt"]))]
 
 
 def _taken_back(outcome: Mapping[str, Any], why: str) -> dict[str, Any]:

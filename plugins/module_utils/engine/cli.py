@@ -289,6 +289,7 @@ def _dispatch(layout: Layout, asked: request.Request, text: str) -> dict[str, An
         "remove": lambda: retire.remove_agents(layout, asked),
         "hold": lambda: maintenance.hold_agents(layout, asked),
         "unhold": lambda: maintenance.unhold_agents(layout, asked),
+        maintenance.COME_BACK: lambda: maintenance.unhold_agents(layout, asked),
         "status": lambda: status.document(layout),
         "releases": lambda: releases.named(layout, asked.names),
     }

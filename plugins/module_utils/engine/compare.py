@@ -112,8 +112,11 @@ def compare_one(layout: Layout, state: State, wanted: Wanted, unit: Unit, runtim
             _compare_disk(layout, change, new, runtimes)
         _compare_secrets(layout, state, change, wanted)
         _compare_unit(change, unit)
-    change.held = held(layout, new.key)
-    if change.held is not None:
+    found = held(layout, new.key)
+    if found is not None and found["moves_to"]:
+        change.needs(f"was to move to {found['moves_to']}")
+    elif found is not None:
+        change.held = found
         change.action = NOTHING
     return change
 

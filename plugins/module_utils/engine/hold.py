@@ -19,6 +19,7 @@ from .layout import Layout
 
 FILE_NAME = "hold.json"
 DROP_IN = "50-muster-hold.conf"
+_ABOUT = ("since", "user", "host", "note", "moves_to")
 _TEXT = """# Made by muster: this agent is held. `muster unhold` removes this file.
 [Unit]
 ConditionPathExists=!{path}
@@ -34,9 +35,10 @@ def drop_in(layout: Layout, unit: str) -> Path:
 
 
 def held(layout: Layout, key: str) -> dict[str, Any] | None:
-    """{"since", "user", "host", "note"} of a held agent, None of any other.
+    """{"since", "user", "host", "note", "moves_to"} of a held agent, None of any other.
 
-    systemd asks only whether the file is there, so a file that cannot be read holds as well.
+    `moves_to`: the host where it is being brought up, "" where a person holds it. systemd asks only whether the file is
+    there, so a file that cannot be read holds as well.
     """
     data = read_bytes(note_file(layout, key))
     if data is None:
@@ -44,8 +46,8 @@ def held(layout: Layout, key: str) -> dict[str, Any] | None:
     with contextlib.suppress(ValueError):
         found = json.loads(data)
         if isinstance(found, dict):
-            return {name: str(found.get(name) or "") for name in ("since", "user", "host", "note")}
-    return {"since": "", "user": "", "host": "", "note": f"{FILE_NAME} cannot be read"}
+            return {name: str(found.get(name) or "") for name in _ABOUT}
+    return {**dict.fromkeys(_ABOUT, ""), "note": f"{FILE_NAME} cannot be read"}
 
 
 def prepare(layout: Layout, key: str, unit: str) -> None:

@@ -1,6 +1,9 @@
 # Copyright: muster.agents contributors
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The maintenance switch: `hold` keeps agents stopped across deploys and reboots, `unhold` lets them run again."""
+"""The maintenance switch: `hold` keeps agents stopped across deploys and reboots, `unhold` lets them run again.
+
+An agent that moves is held in the same way until its new host has brought it up, and comes back where that fails.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ from .state import State, load, record, save
 from .table import written
 
 HELD, UNHELD, FAILED = "held", "unheld", "failed"
+COME_BACK = "come_back"  # the phase that lets only those go on that were to move
 
 
 def hold_agents(layout: Layout, request: Request) -> dict[str, Any]:
@@ -32,17 +36,34 @@ def hold_agents(layout: Layout, request: Request) -> dict[str, Any]:
         recover(layout, request.who)
         state = load(layout)
         keys, report = _holding(layout, state, request)
-        units = [state.workloads[key]["unit"] for key in keys]
-        for key, unit in zip(keys, units):
-            hold.prepare(layout, key, unit)
-        if keys:
-            systemd.daemon_reload()
-        for key in keys:
-            hold.put(layout, key, _about(request))
-            _record(layout, state, key, request, HELD, reason=request.note)
-        if keys:
-            systemd.systemctl("stop", "--", *units)
+        _hold(layout, state, request, dict.fromkeys(keys, _about(request)))
         return report
+
+
+def hold_movers(layout: Layout, state: State, request: Request, homes: Mapping[str, str]) -> None:
+    """Hold agents until their new hosts have brought them up; key → that host. A person's hold stays what it is."""
+    movers = {key: home for key, home in homes.items() if hold.held(layout, key) is None}
+    about = _about(request)
+    _hold(
+        layout,
+        state,
+        request,
+        {key: {**about, "note": f"moves to {home}", "moves_to": home} for key, home in movers.items()},
+    )
+
+
+def _hold(layout: Layout, state: State, request: Request, holds: Mapping[str, Mapping[str, str]]) -> None:
+    """Stop and hold, in the order in which a crash leaves an agent held or not; key → what the hold says."""
+    if not holds:
+        return
+    units = [state.workloads[key]["unit"] for key in holds]
+    for key, unit in zip(holds, units):
+        hold.prepare(layout, key, unit)
+    systemd.daemon_reload()
+    for key, about in holds.items():
+        hold.put(layout, key, about)
+        _record(layout, state, key, request, HELD, reason=about["note"])
+    systemd.systemctl("stop", "--", *units)
 
 
 def _holding(layout: Layout, state: State, request: Request) -> tuple[list[str], dict[str, Any]]:
@@ -94,17 +115,20 @@ def unhold_agents(layout: Layout, request: Request) -> dict[str, Any]:
 def _unholding(layout: Layout, state: State, request: Request) -> tuple[list[str], dict[str, Any]]:
     """Keys of what is held, if only by half, and the report."""
     keys = names.keys_of(state, request.names)
-    held = [
-        key
-        for key in keys
-        if hold.held(layout, key) or hold.drop_in(layout, state.workloads[key]["unit"]).exists()
-    ]
+    held = [key for key in keys if _is_to_go_on(layout, state, key, request)]
     return held, {
         "held": [],
         "unheld": _names(held),
         "unchanged": _names(key for key in keys if key not in held),
         "outcomes": [],
     }
+
+
+def _is_to_go_on(layout: Layout, state: State, key: str, request: Request) -> bool:
+    found = hold.held(layout, key)
+    if request.phase == COME_BACK:
+        return found is not None and bool(found["moves_to"])
+    return found is not None or hold.drop_in(layout, state.workloads[key]["unit"]).exists()
 
 
 def _watch(layout: Layout, state: State, key: str) -> Watch | str:

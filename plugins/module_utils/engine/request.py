@@ -36,11 +36,12 @@ class Request:
     """What to do (`phase`), for which agents.
 
     `secrets` are values by workload and variable. `names` are the selected agents by fleet key; `fleet` is all of them,
-    and `ids` all their ids. `retire` names what to retire, `force` what to restart although nothing differs, `forbid`
-    reasons for which a change is refused, and `forbid_drift` refuses to mend what was changed by hand. Of the workloads in
-    `look` it is only said what would change. `target` is the release (or how its id begins) to roll back to, "" for the
-    previous proven one, and `targets` says so for agents by their names; `keep` is how many proven releases stay; `note`
-    is a person's reason for holding an agent. `staged_seconds` is how long this host's phases before the switch took.
+    and `ids` all their ids. `retire` names what to retire, `moves` says where some of it is to start instead, `force` what
+    to restart although nothing differs, `forbid` reasons for which a change is refused, and `forbid_drift` refuses to mend
+    what was changed by hand. Of the workloads in `look` it is only said what would change. `target` is the release (or how
+    its id begins) to roll back to, "" for the previous proven one, and `targets` says so for agents by their names; `keep`
+    is how many proven releases stay; `note` is a person's reason for holding an agent. `staged_seconds` is how long this
+    host's phases before the switch took.
     """
 
     phase: str
@@ -55,6 +56,7 @@ class Request:
     purge: bool
     assume_gone: bool
     retire: tuple[str, ...]
+    moves: Mapping[str, str]
     force: frozenset[str]
     forbid: Mapping[str, str]
     forbid_drift: bool
@@ -105,6 +107,7 @@ def _request(raw: Mapping[str, Any]) -> Request:
         purge=bool(raw.get("purge")),
         assume_gone=bool(raw.get("assume_gone")),
         retire=tuple(raw.get("retire", ())),
+        moves={str(name): str(host) for name, host in raw.get("moves", {}).items()},
         force=frozenset(raw.get("force", ())),
         forbid=dict(raw.get("forbid", {})),
         forbid_drift=bool(raw.get("forbid_drift")),

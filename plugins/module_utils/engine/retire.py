@@ -12,6 +12,7 @@ from .errors import EngineError
 from .files import read_bytes, remove
 from .layout import KINDS, Layout, workload_key
 from .lock import locked
+from .maintenance import hold_movers
 from .mask import masked, secret_values
 from .names import keys_of, name_of
 from .prune import prune
@@ -44,17 +45,22 @@ def orphans(state: State, request: Request) -> dict[str, str]:
 
 
 def retire(layout: Layout, request: Request) -> dict[str, Any]:
-    """Stop what moved away or was scaled down. Its data stays."""
+    """Remove what moved away or was scaled down; its data stays. What is only about to start elsewhere (`moves`) is held, so
+    that it can come back.
+    """
     with locked(layout, request.who, wait=10.0):
         recover(layout, request.who)
         state = load(layout)
-        names = [name for name in moved_away(state, request) if name in request.retire]
+        leaving = [name for name in moved_away(state, request) if name in request.retire]
+        moving = [name for name in leaving if name in request.moves]
+        names = [name for name in leaving if name not in moving]
         for name in names:
             # An id that another host takes over keeps its status; one that leaves the fleet takes its leave.
             leaves = state.workloads[_AGENTS + name].get("agent_id") not in request.ids
             _remove_one(layout, state, _AGENTS + name, clear=leaves, who=request.who)
         _finish(layout, state, names)
-        return {"retired": names}
+        hold_movers(layout, state, request, {_AGENTS + name: request.moves[name] for name in moving})
+        return {"retired": names, "moving": moving}
 
 
 def remove_agents(layout: Layout, request: Request) -> dict[str, Any]:

@@ -147,8 +147,10 @@ def _holder(layout: Layout) -> str | None:
 
 
 def wrong(entry: Mapping[str, Any]) -> bool:
-    """Whether a person must act. Who is held stands still because somebody wants it so."""
-    return not entry["held"] and (not entry["ready"] or bool(entry["drift"]))
+    """Whether a person must act. Who is held stands still because somebody wants it so; not so what should have moved."""
+    if entry["held"]:
+        return bool(entry["held"]["moves_to"])
+    return not entry["ready"] or bool(entry["drift"])
 
 
 def document(layout: Layout, asked: Sequence[str] = ()) -> dict[str, Any]:
@@ -192,6 +194,10 @@ def _notes(entry: Mapping[str, Any]) -> list[str]:
         notes.append(f"{name}: held since {moment(held['since'])} by {held['user']}@{held['host']}{why}")
         if entry["state"] not in ("inactive", "failed", "missing"):
             notes.append(f"{name}: held, but not stopped; `muster hold {name}` stops it")
+        if held["moves_to"]:
+            notes.append(
+                f"{name}: deploy again to finish the move, or `muster unhold {name}` to keep it here"
+            )
     if entry["drift"]:
         notes.append(f"{name}: drift: {', '.join(entry['drift'])}; `muster diff {name}` shows it")
     if entry["overrides"]:

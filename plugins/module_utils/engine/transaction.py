@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import envfile, hooks, manifest, systemd
+from . import envfile, hold, hooks, manifest, systemd
 from .commit import Failure, Touched, commit, revert
 from .compare import MASKED, NOTHING, RECORD, Change
 from .errors import EngineError
@@ -263,8 +263,14 @@ def _switch_and_gate(
             switch(touched[change.key].swaps)
         except OSError as error:
             watches[change.key].verdict = f"could not be switched: {error.filename}: {error.strerror}"
+    # Who was to move away is not in the way of a release here: it stays after all.
+    stays = {change.key for change in changes if hold.forget(layout, change.key, change.unit)}
     complaints = register(
-        [change.unit for change in changes if _is_news(layout, units[change.unit], touched[change.key])],
+        [
+            change.unit
+            for change in changes
+            if change.key in stays or _is_news(layout, units[change.unit], touched[change.key])
+        ],
         [change.unit for change in changes if MASKED in change.reasons],
     )
     for change in changes:

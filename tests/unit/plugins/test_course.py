@@ -68,7 +68,7 @@ def begun(hosts: dict[str, list[str]] = TWO, **changes: Any) -> course.Course:
 
 
 def ended(now: course.Course, back: dict[str, Any] | None = None) -> course.Course:
-    return course.finished(now, back or {}, check_mode=False)
+    return course.finished(now, back or {}, {}, {}, check_mode=False)
 
 
 def test_where_nothing_differs_there_is_nothing_to_do() -> None:
@@ -177,8 +177,8 @@ def test_an_agent_that_moves_stops_in_the_wave_in_which_it_starts_elsewhere() ->
     }
     now = course.begin(plan(homes), list(homes), found)
     assert now["waves"] == [
-        {"switch": {"h1": ["writer-1"]}, "retire": {"h3": ["editor"]}},
-        {"switch": {"h2": ["judge"]}, "retire": {"h3": ["judge"]}},
+        {"switch": {"h1": ["writer-1"]}, "retire": {"h3": ["editor"]}, "moves": {}},
+        {"switch": {"h2": ["judge"]}, "retire": {"h3": ["judge"]}, "moves": {"h3": {"judge": "h2"}}},
     ]
 
 
@@ -314,3 +314,50 @@ def test_hosts_that_do_not_answer_are_listed_and_the_others_go_back() -> None:
     now = course.begin_rollback(["h1", "h2"], {"h1": FOUND["h1"], "h2": lost}, ["writer"], "")
     assert now["targets"] == {"h1": {"writer-1": A}}
     assert now["problems"] == {"h2": {"kind": "unreachable", "msg": "h2: unreachable"}}
+
+
+MOVE = {"h2": ["judge"], "h3": []}
+
+
+def moving(*outcomes: dict[str, Any]) -> course.Course:
+    """After the wave in which the judge moves from h3 to h2, which says `outcomes` of it."""
+    found = {"h2": staged(["judge"]), "h3": staged([], ids=["judge"], retire=["judge"])}
+    now = course.begin(plan(MOVE), list(MOVE), found)
+    switched = {"h2": {"outcomes": list(outcomes)}} if outcomes else {}
+    return course.after_wave(now, 0, switched, {"h3": {"retired": [], "moving": ["judge"]}})
+
+
+def test_an_agent_that_moved_leaves_its_old_host_only_then() -> None:
+    now = moving(outcome("judge", before=None))
+    assert (now["moved"], now["come_back"], now["in_doubt"]) == ({"h3": ["judge"]}, {}, {})
+    assert not course.over(now, 1)
+    rows = ended(now)["text"].splitlines()
+    assert "h3    judge  retired  -              moved away" in rows
+
+
+@pytest.mark.parametrize("result", ["removed", "refused"])
+def test_an_agent_that_could_not_move_goes_on_where_it_was(result: str) -> None:
+    now = moving(bad("judge", result, before=None))
+    assert (now["moved"], now["come_back"], now["in_doubt"]) == ({}, {"h3": ["judge"]}, {})
+    end = course.finished(now, {}, {"h3": {"unheld": ["judge"], "unready": {}}}, {}, check_mode=False)
+    assert any(
+        row.split()[:3] == ["h3", "judge", "stays"] and "healthy here again" in row
+        for row in end["text"].splitlines()
+    )
+    assert list(end["verdicts"]) == ["h2"]
+
+
+def test_an_agent_that_does_not_go_on_where_it_was_fails_that_host_too() -> None:
+    now = moving(bad("judge", "removed", before=None))
+    for came_back in ({}, {"h3": {"unheld": ["judge"], "unready": {"judge": "exited"}}}):
+        end = course.finished(now, {}, came_back, {}, check_mode=False)
+        assert sorted(end["verdicts"]) == ["h2", "h3"]
+
+
+@pytest.mark.parametrize("outcomes", [(), (bad("judge", "failed", before=None),)])
+def test_an_agent_of_which_nobody_knows_where_it_runs_is_started_nowhere(
+    outcomes: tuple[dict[str, Any], ...],
+) -> None:
+    now = moving(*outcomes)
+    assert (now["moved"], now["come_back"], now["in_doubt"]) == ({}, {}, {"h3": ["judge"]})
+    assert "nobody knows whether it runs where it moves to" in ended(now)["text"]

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.muster.agents.plugins.module_utils.engine import hold, maintenance
+from ansible_collections.muster.agents.plugins.module_utils.engine import compare, hold, maintenance
 from ansible_collections.muster.agents.plugins.module_utils.engine.request import Request, parse
+from ansible_collections.muster.agents.plugins.module_utils.engine.retire import retire
 from tests.unit.plugins.builders import KEY, RUNNING, UNIT
 from tests.unit.plugins.small_host import Host, host, version
 
@@ -36,7 +37,12 @@ def test_a_held_agent_is_stopped_and_kept_from_starting(writer: Host) -> None:
     drop_in = writer.layout.on_host(f"/etc/systemd/system/{UNIT}.d/50-muster-hold.conf")
     assert f"ConditionPathExists=!{note}\n" in drop_in.read_text()
     found = hold.held(writer.layout, KEY)
-    assert found is not None and {**found, "since": ""} == {**WHO, "since": "", "note": "new disk"}
+    assert found is not None and {**found, "since": ""} == {
+        **WHO,
+        "since": "",
+        "note": "new disk",
+        "moves_to": "",
+    }
     assert writer.calls == [("daemon-reload",), ("stop", "--", UNIT)]
     (line,) = writer.layout.history.read_text().splitlines()
     told = json.loads(line)
@@ -124,3 +130,31 @@ def test_an_agent_that_does_not_come_up_is_let_go_all_the_same(
     assert hold.held(writer.layout, KEY) is None
     assert "does not become ready" in maintenance.as_text(report)
     assert json.loads(writer.layout.history.read_text().splitlines()[-1])["result"] == "failed"
+
+
+def test_an_agent_that_is_about_to_move_is_kept_and_can_come_back(
+    writer: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = retire(writer.layout, request("retire", retire=["writer"], moves={"writer": "h2"}))
+    assert report == {"retired": [], "moving": ["writer"]}
+    found = hold.held(writer.layout, KEY)
+    assert found is not None and (found["moves_to"], found["note"]) == ("h2", "moves to h2")
+    assert writer.layout.current(KEY).exists()
+    monkeypatch.setattr(maintenance, "start_and_gate", lambda watches, parallel: None)
+    assert maintenance.unhold_agents(writer.layout, request("come_back"))["unheld"] == ["writer"]
+    assert hold.held(writer.layout, KEY) is None
+
+
+def test_what_a_person_holds_stays_held_when_it_was_to_move(writer: Host) -> None:
+    maintenance.hold_agents(writer.layout, request("hold", note="new disk"))
+    retire(writer.layout, request("retire", retire=["writer"], moves={"writer": "h2"}))
+    assert maintenance.unhold_agents(writer.layout, request("come_back"))["unheld"] == []
+    found = hold.held(writer.layout, KEY)
+    assert found is not None and found["note"] == "new disk"
+
+
+def test_an_agent_that_was_to_move_and_stays_is_released_again(writer: Host) -> None:
+    retire(writer.layout, request("retire", retire=["writer"], moves={"writer": "h2"}))
+    (change,) = compare.compare(writer.layout, {KEY: version(1)})
+    assert change.held is None
+    assert (change.action, change.reasons) == ("restart", ["was to move to h2"])
