@@ -8,6 +8,7 @@ import base64
 import getpass
 import json
 import re
+import signal
 import socket
 import zlib
 from collections.abc import Iterable, Mapping
@@ -37,6 +38,8 @@ _MODULE = "muster.agents.engine_call"
 # The inventory variables that hold secrets. They are read here, at the last moment, and are never a task's argument.
 SECRETS, CREDENTIALS_KEY = "agent_secrets", "fleet_credentials_key"
 UNREACHABLE = "unreachable"
+# A shell's exit status for a program that a signal ended is this and the signal's number.
+_KILLED = 128
 # What the module answers where the engine has to travel first.
 _NO_ENGINE = "no_engine"
 
@@ -117,6 +120,9 @@ def _one_line(result: Mapping[str, Any]) -> str:
         return "Python 3.9 or newer is needed on the host" + (
             f": Ansible says: {found.group(0)}" if found else "; none was found"
         )
+    status = result.get("rc")
+    if isinstance(status, int) and _KILLED < status <= _KILLED + signal.SIGRTMAX:
+        return f"the engine was killed there by signal {status - _KILLED}; the next call brings what is unfinished to its end"
     lines = [line for line in _words(result).splitlines() if line.strip()]
     return lines[0] if lines else "the host gave no answer"
 

@@ -51,6 +51,13 @@ def test_a_file_that_is_missing_is_not_taken_for_a_missing_python() -> None:
         ({"msg": "\n\nroot is needed\nand more"}, "root is needed"),
         ({"msg": "", "module_stderr": "sudo: a password is required\n"}, "sudo: a password is required"),
         ({"msg": None}, "the host gave no answer"),
+        (
+            {
+                "rc": 137,
+                "msg": "MODULE FAILURE: No start of json char found\nSee stdout/stderr for the exact error",
+            },
+            "the engine was killed there by signal 9; the next call brings what is unfinished to its end",
+        ),
         ({}, "the host gave no answer"),
     ],
 )
