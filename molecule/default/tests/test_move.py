@@ -41,7 +41,8 @@ def test_a_move_that_nobody_finished_is_told_and_undone(
     """The controller dies between the two hosts: the agent is held on the old one, and the new one has nothing of it."""
     (elsewhere,) = HOSTS - {researcher.host}
     reached = tmp_path / "reached"
-    hook = {"run": ["sh", "-c", f"touch {reached}; sleep 20"], "where": "controller"}
+    # Ansible's worker outlives the controller: the hook that it waits for must not let it go on.
+    hook = {"run": ["sh", "-c", f"touch {reached}; sleep 20; exit 1"], "where": "controller"}
     changes = {"hosts": elsewhere, "hooks": {"pre_release": hook}}
     running = fleet.start("deploy.yml", fleet.changed_fleet(tmp_path, researcher=changes))
     fleet.until(reached.exists, 60, "the hook was not reached")

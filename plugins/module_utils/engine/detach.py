@@ -27,7 +27,8 @@ from .install import is_installed
 from .layout import Layout
 from .state import load
 
-_POLL = 0.05
+_POLL = 0.02  # seconds
+_LOOKS_A_SECOND = 50
 _PREFIX = "muster-release-"
 _REQUEST, _REPORT, _ENGINE = "request.json", "report.json", "muster.pyz"
 
@@ -105,10 +106,10 @@ def _ended(unit: str) -> bool:
 
 def _wait(layout: Layout, scratch: Path, unit: str) -> dict[str, Any]:
     """The unit's report. Raises EngineError once the unit has ended and there is none that can be read."""
-    looks = 0
+    looks = 1
     while True:
         # Asked before the report is looked for: one that is left in between is still found.
-        ended = looks % 20 == 19 and _ended(unit)
+        ended = looks % _LOOKS_A_SECOND == 0 and _ended(unit)
         report = _report(scratch)
         if report is not None:
             return report
