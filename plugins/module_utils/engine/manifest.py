@@ -88,6 +88,12 @@ class Manifest:
     def release(self) -> str:
         return release_id(self.raw)
 
+    @property
+    def runtime_words(self) -> str | None:
+        """The runtime's name and version."""
+        runtime = self.runtime or {}
+        return " ".join(str(runtime[word]) for word in ("name", "version") if runtime.get(word)) or None
+
     def digest(self, architecture: str) -> str | None:
         """The runtime's digest for this machine; raises EngineError where the runtime has none."""
         if self.runtime is None:
