@@ -16,7 +16,7 @@ import yaml
 from tests.integration.reference_agent.world import until
 from tests.observability.prometheus import DASHBOARD, ROOT, RULES, Prometheus, documented, promtool
 
-BUILT_IN = {"$__rate_interval": "10s", "$host": ".*", "$agent": ".*"}
+BUILT_IN = {"$__rate_interval": "10s", "$host": ".+", "$agent": ".+"}
 # What is there only where somebody runs blackbox_exporter.
 NOT_OURS = {"probe_ssl_earliest_cert_expiry"}
 
