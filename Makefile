@@ -3,7 +3,7 @@
 PYTHON ?= python3
 # The reference agent's own libraries too: mypy and the unit tests import them.
 TEST_REQUIREMENTS := requirements-dev.txt src/requirements.txt
-STAGES := lint types ansible-lint sanity unit agent package molecule faults
+STAGES := lint types ansible-lint sanity unit agent observability package molecule faults
 
 .DEFAULT_GOAL := help
 .PHONY: help setup runtime demo demo-down test $(STAGES) test-faults reference bench bench-configs fuzz clean

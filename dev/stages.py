@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
-from dev import engine, hosts, image, mosquitto, sanity
+from dev import engine, hosts, image, sanity, unpacked
 from dev.hosts import FAULTS, PACKAGE, TEST, Lab
 from dev.log import Log
 from dev.progress import Steps
@@ -56,6 +58,14 @@ def agent(log: Log) -> str:
     return log.tests()
 
 
+def observability(log: Log) -> str:
+    """A real Prometheus scrapes a real agent, and is asked whatever the rules and the dashboard ask."""
+    log.run(sys.executable, "src/build.py")
+    found = [unpacked.folder(name, name) for name in ("prometheus", "prometheus-node-exporter")]
+    log.run("pytest", "tests/observability", env=_mosquitto(*found))
+    return log.tests()
+
+
 def package(log: Log) -> str:
     """The built collection, installed where no clone is, deploys to a host."""
     _ready(log, PACKAGE)
@@ -83,9 +93,10 @@ def faults(log: Log) -> str:
     return log.tests()
 
 
-def _mosquitto() -> dict[str, str]:
-    """A real broker on PATH; without one the tests that need it fail, they are not skipped."""
-    return {"PATH": f"{environment()['PATH']}:{mosquitto.folder()}", "MUSTER_REQUIRE_MOSQUITTO": "1"}
+def _mosquitto(*more: Path) -> dict[str, str]:
+    """A real broker on PATH; without one the tests that need it fail, they are not skipped. `more` are further folders."""
+    folders = [environment()["PATH"], unpacked.folder("mosquitto", "mosquitto"), *more]
+    return {"PATH": os.pathsep.join(map(str, folders)), "MUSTER_REQUIRE_MOSQUITTO": "1"}
 
 
 def _ready(log: Log, lab: Lab) -> None:
@@ -102,6 +113,7 @@ STAGES = (
     Stage("sanity", "ansible-test sanity", sanity.check),
     Stage("unit", "Unit tests", unit),
     Stage("agent", "Reference agent, real broker", agent),
+    Stage("observability", "Prometheus, rules, dashboard", observability),
     Stage("package", "Built collection, no clone", package),
     Stage("molecule", "Molecule, systemd hosts", molecule),
     Stage("faults", "Faults at every step", faults),

@@ -55,6 +55,8 @@ agents:
     host: {description: The host., type: str}
     agent_id: {description: Its id., type: str}
     release: {description: The current release., type: str}
+    version: {description: The version that its config says., type: str}
+    runtime: {description: Name and version of its runtime., type: str}
     config_sha256: {description: SHA-256 of the config that is there., type: str}
     unit: {description: Its systemd unit., type: str}
     state: {description: systemd's word for its state., type: str}

@@ -20,10 +20,11 @@ from ansible_collections.muster.agents.plugins.plugin_utils.diagnostics import (
 )
 
 REFERENCE = "reference"
+METRICS = "/metrics"
 _KINDS = ("binary", "python")
 _KEYS = (
-    "artifacts", "check", "config_schema", "environment", "health", "kind", "notify", "run", "single", "tools", "version",
-    "watchdog",
+    "artifacts", "check", "config_schema", "environment", "health", "kind", "metrics", "notify", "run", "single", "tools",
+    "version", "watchdog",
 )  # fmt: skip
 # What stands for a path in `run`, `check` and the environment.
 _WORDS = ("{program}", "{config}", "{config_dir}")
@@ -58,7 +59,7 @@ class Runtime:
     """`run` and `check` are argument vectors with `{program}` and `{config}`; `artifacts` by machine name or `any`.
 
     `config_schema`: a format's name, or the path of the user's own JSON Schema; empty: recognised by content. `tools`: what
-    this build has beside the format's own. `single`: two of it must never run.
+    this build has beside the format's own. `single`: two of it must never run. `metrics`: where it answers with Prometheus text.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Runtime:
     config_schema: str = ""
     tools: frozenset[str] = frozenset()
     single: bool = False
+    metrics: str | None = None
 
 
 def read_runtimes(raw: object, problems: list[Diagnostic]) -> dict[str, Runtime]:
@@ -111,6 +113,7 @@ def _reference() -> Runtime:
         notify=True,
         watchdog=60,
         config_schema=REFERENCE,
+        metrics=METRICS,
     )
 
 
@@ -163,6 +166,11 @@ def _read(name: str, raw: object, problems: list[Diagnostic]) -> Runtime:
     for key in ("notify", "single"):
         if not isinstance(raw.get(key, False), bool):
             problems.append(fleet_error("MA406", f"{where}.{key}", "must be true or false"))
+    # Only of the reference agent it is known without a word; agent2389 answers there with JSON.
+    metrics = raw.get("metrics", METRICS if raw.get("config_schema") == REFERENCE else False)
+    if metrics is not False and not (isinstance(metrics, str) and metrics.startswith("/")):
+        message = f"must be a path with Prometheus text, such as {METRICS}, or false"
+        problems.append(fleet_error("MA406", f"{where}.metrics", message))
     tools = raw.get("tools") or []
     if not isinstance(tools, (list, tuple)):
         problems.append(fleet_error("MA406", f"{where}.tools", "must be a list of the tools' names"))
@@ -181,6 +189,7 @@ def _read(name: str, raw: object, problems: list[Diagnostic]) -> Runtime:
         config_schema=str(raw.get("config_schema") or ""),
         tools=frozenset(map(str, tools)),
         single=bool(raw.get("single", False)),
+        metrics=metrics or None,
     )
 
 

@@ -80,7 +80,7 @@ def _run(path: Path) -> int:
 
     loaded = config.load(path)
     effective = settings.read(os.environ)
-    logs.configure(effective.log_level, effective.log_format, loaded.agent.id)
+    logs.configure(effective.log_level, effective.log_format, loaded.agent.id, effective.release)
     try:
         secrets = settings.secrets(loaded, os.environ)
     except ConfigError as error:

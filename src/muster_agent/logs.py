@@ -15,9 +15,11 @@ from structlog.typing import FilteringBoundLogger, Processor
 _HIDDEN: set[str] = set()
 
 
-def configure(level: str, log_format: str, agent_id: str) -> None:
-    """Sets the process-wide log up; every line carries the agent's id and what `bind` added in its context."""
-    structlog.contextvars.bind_contextvars(agent_id=agent_id)
+def configure(level: str, log_format: str, agent_id: str, release: str) -> None:
+    """Sets the process-wide log up; every line carries the agent's id, its release where there is one, and what `bind`
+    added in its context.
+    """
+    structlog.contextvars.bind_contextvars(agent_id=agent_id, **({"release": release} if release else {}))
     render: list[Processor] = (
         [structlog.processors.JSONRenderer(ensure_ascii=False)]
         if log_format == "json"

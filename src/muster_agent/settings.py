@@ -28,6 +28,7 @@ class Settings:
     anthropic_base_url: str = "https://api.anthropic.com"
     serper_base_url: str = "https://google.serper.dev"
     state_directory: Path | None = None
+    release: str = ""
 
 
 def read(env: Mapping[str, str]) -> Settings:
@@ -73,6 +74,7 @@ def read(env: Mapping[str, str]) -> Settings:
         anthropic_base_url=base_url("ANTHROPIC_BASE_URL", defaults.anthropic_base_url),
         serper_base_url=base_url("SERPER_BASE_URL", defaults.serper_base_url),
         state_directory=Path(state) if state else None,
+        release=env.get("MUSTER_RELEASE", "").strip(),
     )
     if problems:
         raise ConfigError(problems)

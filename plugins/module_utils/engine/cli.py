@@ -23,6 +23,7 @@ from . import (
     history,
     logs,
     maintenance,
+    metrics,
     names,
     recover,
     release,
@@ -210,6 +211,17 @@ def _resume(layout: Layout, options: argparse.Namespace) -> int:
     return 0 if report.fine(outcomes, REVERTED, REMOVED) else 1
 
 
+def _metrics(layout: Layout, options: argparse.Namespace) -> int:
+    found = list(metrics.samples(layout))
+    if options.output:
+        metrics.write(options.output, found)
+    if options.json:
+        _say(json.dumps({"metrics": [dict(zip(("name", "labels", "value"), one)) for one in found]}))
+    elif not options.output:
+        _say(metrics.text(found))
+    return 0
+
+
 def _completion(layout: Layout, options: argparse.Namespace) -> int:
     _say(completion.bash() if options.shell == "bash" else completion.zsh())
     return 0
@@ -338,6 +350,7 @@ _COMMANDS: dict[str, Callable[[Layout, argparse.Namespace], int]] = {
     "hold": _hold,
     "unhold": _unhold,
     "resume": _resume,
+    "metrics": _metrics,
     "completion": _completion,
     "apply": _apply,
     "carry-on": _carry_on,

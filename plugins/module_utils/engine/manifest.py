@@ -20,6 +20,8 @@ from .layout import SHA256, Layout, workload_key
 
 FORMAT = 1
 FILE_NAME = "manifest.json"
+# Beside what the manifest names, for the unit: the id, which the manifest's own digest is and no file in it can hold.
+ID_FILE = "release.env"
 PRE_RELEASE, POST_RELEASE = "pre_release", "post_release"
 ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
 
@@ -87,6 +89,12 @@ class Manifest:
     @property
     def release(self) -> str:
         return release_id(self.raw)
+
+    @property
+    def runtime_words(self) -> str | None:
+        """The runtime's name and version."""
+        runtime = self.runtime or {}
+        return " ".join(str(runtime[word]) for word in ("name", "version") if runtime.get(word)) or None
 
     def digest(self, architecture: str) -> str | None:
         """The runtime's digest for this machine; raises EngineError where the runtime has none."""
@@ -157,7 +165,9 @@ def parse(raw: Mapping[str, Any]) -> Manifest:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise EngineError(f"manifest of {raw.get('name', '?')}: {type(error).__name__} {error}") from None
     absent = {*(install.file for install in manifest.installs), *manifest.configs} - set(manifest.files)
-    unsafe = [name for name in manifest.files if "/" in name or name.startswith(".") or name == FILE_NAME]
+    unsafe = [
+        name for name in manifest.files if "/" in name or name.startswith(".") or name in (FILE_NAME, ID_FILE)
+    ]
     if absent or unsafe:
         raise EngineError(f"manifest of {manifest.name}: no such file {sorted(absent) or unsafe}")
     return manifest

@@ -94,6 +94,14 @@ def parser() -> Parser:
 
     command("resume", "finish or revert a release that was interrupted")
 
+    measured = command("metrics", "what is known here, as Prometheus text")
+    measured.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="replace this file, for node_exporter's textfile collector",
+    )
+
     completion = commands.add_parser("completion", help="print the shell's completion of this command")
     completion.add_argument("shell", choices=("bash", "zsh"))
 

@@ -136,10 +136,7 @@ def _contents(layout: Layout, key: str, release: str, hash_file: Hasher) -> dict
         found["whole"] = not damage(layout, document, hash_file)
     except EngineError:
         return found  # not whole: that is all there is to say of it
-    runtime = document.runtime or {}
-    found["runtime"] = (
-        " ".join(str(runtime[word]) for word in ("name", "version") if runtime.get(word)) or None
-    )
+    found["runtime"] = document.runtime_words
     found["version"] = document.raw.get("version")
     found["secrets"] = {name: dict(source) for name, source in document.secrets.items()}
     return found

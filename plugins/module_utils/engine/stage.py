@@ -111,6 +111,7 @@ def stage_release(layout: Layout, wanted: Wanted) -> bool:
         digest = document.digest(platform.machine())
         if digest:
             (beside / "runtime").symlink_to(layout.runtime(digest))
+        write(beside / manifest.ID_FILE, f"MUSTER_RELEASE={document.release}\n".encode(), 0o600)
         write(beside / manifest.FILE_NAME, manifest.canonical(document.raw), 0o600)
     return True
 

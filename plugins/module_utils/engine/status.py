@@ -75,6 +75,8 @@ def status(layout: Layout, asked: Sequence[str] = ()) -> list[dict[str, Any]]:
                 "base": recorded.get("base"),
                 "agent_id": document.gate.agent_id if document else None,
                 "release": release,
+                "version": document.raw.get("version") if document else None,
+                "runtime": document.runtime_words if document else None,
                 "since": history.since(told, one.key, release),
                 "previous": releases.previous(layout, state, one.key),
                 "config_sha256": document.files.get(document.config or "") if document else None,

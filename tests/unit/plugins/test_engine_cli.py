@@ -64,6 +64,7 @@ def document(capsys: pytest.CaptureFixture[str]) -> Any:
         (("releases",), 0, {"releases"}),
         (("diff",), 0, {"workloads"}),
         (("resume",), 0, {"outcomes"}),
+        (("metrics",), 0, {"metrics"}),
         (("unhold", "writer"), 0, {"held", "unheld", "unchanged", "outcomes"}),
         (("status", "nobody"), 1, {"error", "kind"}),
         (("releases", "nobody"), 1, {"error", "kind"}),

@@ -50,7 +50,9 @@ def test_a_release_is_staged_whole_and_for_root_alone(layout: Layout) -> None:
     assert stage.stage_release(layout, item)
     directory = layout.release(KEY, item.manifest.release)
     assert {name: (directory / name).read_text() for name in TEXTS} == TEXTS
-    assert {(directory / name).stat().st_mode & 0o777 for name in [*TEXTS, "manifest.json"]} == {0o600}
+    assert (directory / "release.env").read_text() == f"MUSTER_RELEASE={item.manifest.release}\n"
+    ours = [*TEXTS, "manifest.json", "release.env"]
+    assert {(directory / name).stat().st_mode & 0o777 for name in ours} == {0o600}
     assert os.readlink(directory / "runtime") == str(layout.runtime(DIGEST))
     assert manifest.read(layout, KEY, item.manifest.release) == item.manifest
     assert os.listdir(directory.parent) == [item.manifest.release]

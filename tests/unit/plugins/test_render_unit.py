@@ -170,6 +170,7 @@ def test_limits_come_from_the_resources() -> None:
 def test_the_environment_comes_before_the_secrets() -> None:
     assert [line for line in lines() if line.startswith("EnvironmentFile=")] == [
         f"EnvironmentFile={RELEASE}/env",
+        f"EnvironmentFile=-{RELEASE}/release.env",
         "EnvironmentFile=/etc/muster/secrets/writer.env",
     ]
     assert not any("secrets" in line for line in lines(secrets_file=None))

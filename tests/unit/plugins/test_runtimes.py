@@ -135,6 +135,8 @@ def test_a_clone_in_which_it_is_not_built_says_how_to_build_it(reference: Path) 
         ({"health": "/ready"}, ".health", "must be a mapping"),
         ({"environment": ["A=1"]}, ".environment", "must be a mapping"),
         ({"watchdog": "soon"}, ".watchdog", "seconds"),
+        ({"metrics": "metrics"}, ".metrics", "path"),
+        ({"metrics": 9090}, ".metrics", "path"),
     ],
 )
 def test_a_mistake_is_placed_and_says_what_to_write(changes: dict[str, Any], where: str, words: str) -> None:

@@ -57,12 +57,15 @@ def variables(key: str, text: str) -> set[str]:
 
 
 def used(role: Path) -> dict[str, set[str]]:
-    """Variable → the files of tasks and handlers that read it."""
+    """Variable → the files of tasks, handlers and templates that read it."""
     found: dict[str, set[str]] = {}
     for path in sorted([*role.glob("tasks/**/*.yml"), *role.glob("handlers/*.yml")]):
         for key, text in texts(load(path)):
             for name in variables(key, text):
                 found.setdefault(name, set()).add(path.name)
+    for path in sorted(role.glob("templates/*.j2")):
+        for name in variables("", path.read_text("utf-8")):
+            found.setdefault(name, set()).add(path.name)
     return found
 
 
