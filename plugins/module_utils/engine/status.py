@@ -88,7 +88,7 @@ def status(layout: Layout, asked: Sequence[str] = ()) -> list[dict[str, Any]]:
                 "drift": _drift(layout, state, one, hash_file),
                 "overrides": drift.overrides(layout, document, unit),
                 "unfinished": one.key in (state.transaction or {}).get("after", {}),
-                "detail": "" if ready or held else _masked(layout, one.key, answer or _words(unit)),
+                "detail": "" if ready or held else _masked(layout, one.key, answer or words(unit)),
             }
         )
     return entries
@@ -98,10 +98,11 @@ def _answer(one: Seen) -> str:
     """ "" where it is ready. Nobody is asked who does not run: another program may have its port."""
     if one.document is None:
         return one.damage
-    return probe(one.document.gate) if one.unit.running else _words(one.unit)
+    return probe(one.document.gate) if one.unit.running else words(one.unit)
 
 
-def _words(unit: Unit) -> str:
+def words(unit: Unit) -> str:
+    """What a unit is, for people."""
     return f"unit is {unit.active} ({unit.sub})" if unit.load != "not-found" else f"{unit.name} is not there"
 
 
