@@ -128,7 +128,7 @@ def _next(text: str | None) -> str:
     if text is None:
         return "never"
     wait = (epoch(text) or 0.0) - time.time()
-    return "now" if wait <= 1 else f"in {duration(wait)}"
+    return f"in {duration(wait)}" if wait > 1 else "-"
 
 
 def _answer(probe: Mapping[str, Any]) -> str:

@@ -271,7 +271,8 @@ def _restart_one(layout: Layout, state: State, agent: Agent, who: Mapping[str, s
     warning = record(
         layout, {**about, "before": release, "after": release, "result": result, "reason": reason}
     )
-    _say(4, f"{agent.name}: {agent.action} ({reason}){'; ' + warning if warning else ''}")
+    if warning or not health.to_tell(agent.record, now):  # else that is told with the news
+        _say(4, "; ".join(filter(None, [f"{agent.name} is {agent.record.state}: {agent.action}", warning])))
 
 
 # --- telling people -------------------------------------------------------------------------------------------

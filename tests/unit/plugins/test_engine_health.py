@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -252,7 +253,7 @@ def test_whatever_the_clock_did_nobody_is_held_up_for_more_than_an_hour(
 # --- any life at all ------------------------------------------------------------------------------------------
 
 answers = st.sampled_from(["", "", "", "no"])
-steps = st.one_of(
+steps: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.builds(dict, alive=answers, ready=answers, broker=st.sampled_from(["", "", "unavailable", None])),
     st.builds(dict, phase=st.sampled_from([RUNNING, STARTING, GAVE_UP, STOPPED])),
     st.just({"process": "another"}),
@@ -261,7 +262,7 @@ steps = st.one_of(
 
 @given(st.lists(st.tuples(steps, st.integers(1, 15)), max_size=40))
 def test_nobody_is_called_ill_without_a_reason_or_told_twice(
-    course: Sequence[tuple[dict[str, str], int]],
+    course: Sequence[tuple[dict[str, Any], int]],
 ) -> None:
     life = Life()
     limits = {STUCK: ("liveness", 3), NOT_READY: ("readiness", 2), DEAF: ("broker", 3)}
@@ -272,7 +273,7 @@ def test_nobody_is_called_ill_without_a_reason_or_told_twice(
                 life.start_anew()
                 life.look()
             else:
-                life.look(**step)  # type: ignore[arg-type]
+                life.look(**step)
             found = life.record.state
             if found in (before, HEALTHY):
                 continue
