@@ -55,8 +55,8 @@ def statuses(
 ) -> tuple[dict[str, Status], dict[str, str]]:
     """What one broker says of its agents, `agents` being key -> (manifest, secrets): by key, and why where it does not say.
 
-    The first agent's login asks for all of them; where a broker shows each agent only its own status, each login asks. Raises
-    BrokerError where the broker is not there.
+    The first agent's login asks for all of them; an agent about which it hears nothing asks for itself, since a broker may show
+    each only its own. Raises BrokerError where the broker is not there.
     """
     said: dict[str, Status] = {}
     unknown: dict[str, str] = {}
@@ -71,15 +71,12 @@ def statuses(
         except mqtt.LoginRefused as error:
             unknown[asking] = str(error)
             continue
-        if topics[asking] not in found:
-            unknown[asking] = "the broker does not let it read its own status"
         for key, topic in topics.items():
-            if topic in found:
-                status = _status(found[topic])
-                if status is None:
-                    unknown[key] = "it has no status on the broker"
-                else:
-                    said[key] = status
+            status = _status(found.get(topic))
+            if status is not None:
+                said[key] = status
+            elif key == asking:
+                unknown[key] = "it has no status there, or may not read it"
     return said, unknown
 
 

@@ -289,24 +289,27 @@ def test_a_command_need_not_read_what_it_is_told() -> None:
 def test_one_login_asks_for_all_and_each_for_itself_where_it_must(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A broker of somebody else's shows each agent its own status only, and does not let the last one in."""
+    """A broker of somebody else's shows each agent its own status only, lets c not in and d not read."""
     asked: list[str] = []
 
     def read(broker: mqtt.Broker, topics: Sequence[str], timeout: float) -> Mapping[str, bytes | None]:
         asked.append(broker.username or "")
         if broker.username == "c":
             raise mqtt.LoginRefused("wrong password")
-        return {f"/{broker.username}": b'{"status": "available", "timestamp": "now"}'}
+        if broker.username == "d":
+            return {}
+        mine = b'{"status": "available", "timestamp": "now"}'
+        return {topic: mine if topic == f"/{broker.username}" else None for topic in topics}
 
     monkeypatch.setattr(mqtt, "read_several", read)
     agents: dict[str, tuple[Manifest, Mapping[str, str]]] = {}
-    for name in "abc":
+    for name in "abcd":
         about = {"url": "mqtt://b", "status_topic": f"/{name}", "username": name, "heartbeat": 5}
         agents[name] = (version(1, mqtt=about, secrets=NAMED).manifest, {})
     said, unknown = presence.statuses(agents, 1.0)
-    assert asked == ["a", "b", "c"]
+    assert asked == ["a", "b", "c", "d"]
     assert said == {name: presence.Status("", "now") for name in "ab"}
-    assert unknown == {"c": "wrong password"}
+    assert unknown == {"c": "wrong password", "d": "it has no status there, or may not read it"}
 
 
 # --- the timer ------------------------------------------------------------------------------------------------
