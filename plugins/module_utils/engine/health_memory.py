@@ -1,8 +1,8 @@
 # Copyright: muster.agents contributors
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What health checks remember: counts until the next reboot in /run, what was found and done beyond it.
+"""What health checks remember: all of it in /run, and what must outlive a reboot once more on the disk.
 
-What lasts is written only when it changes, so that looking every few seconds wears no disk.
+The disk is written to only when that changes, so looking every few seconds wears none. Where it is full, /run still knows.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ class Memory:
 
 def recall(layout: Layout) -> Memory:
     """What can be read of it; the rest is learned again within a minute."""
-    brief, lasting = _read(layout.run / _FILE), _read(layout.lib / _FILE)
+    brief = _read(layout.run / _FILE)
     memory = Memory()
-    with contextlib.suppress(TypeError, ValueError, AttributeError):
-        memory.records = {
-            key: Record(**{**one, "restarts": tuple(map(float, one.get("restarts", ())))})
-            for key, one in lasting.get("records", {}).items()
-        }
+    for document in (_read(layout.lib / _FILE), brief):
+        with contextlib.suppress(TypeError, ValueError, AttributeError):
+            memory.records = {
+                key: _record(one) for key, one in document.get("records", memory.records).items()
+            }
     with contextlib.suppress(TypeError, ValueError, AttributeError):
         memory.at = float(brief.get("at", 0.0))
         memory.notes = dict(brief.get("notes", {}))
@@ -53,14 +53,22 @@ def recall(layout: Layout) -> Memory:
     return memory
 
 
-def keep(layout: Layout, memory: Memory) -> None:
-    """Raises OSError where it cannot be written."""
+def _record(raw: Record | Mapping[str, Any]) -> Record:
+    if isinstance(raw, Record):
+        return raw
+    return Record(**{**raw, "restarts": tuple(map(float, raw.get("restarts", ())))})
+
+
+def keep(layout: Layout, memory: Memory) -> str:
+    """Raises OSError where not even /run can be written to; returns why the disk could not, or ""."""
     make_directory(layout.run, 0o700)
-    tracks = {key: dataclasses.asdict(one) for key, one in memory.tracks.items()}
-    brief = {"at": memory.at, "notes": memory.notes, "failures": memory.failures, "tracks": tracks}
-    write(layout.run / _FILE, _document(brief), 0o600)
     records = {key: dataclasses.asdict(one) for key, one in memory.records.items()}
-    write(layout.lib / _FILE, _document({"records": records}), 0o600)
+    write(layout.run / _FILE, _document({**dataclasses.asdict(memory), "records": records}), 0o600)
+    try:
+        write(layout.lib / _FILE, _document({"records": records}), 0o600)
+    except OSError as error:
+        return f"{layout.lib / _FILE}: {error.strerror}; a reboot would forget what health checks know"
+    return ""
 
 
 def _document(content: Mapping[str, Any]) -> bytes:

@@ -94,19 +94,25 @@ def go(layout: Layout) -> None:
             # What a broker that is away explains is no news of the agent's own, and no restart would help.
             verdict = None
         agent.record = health.settled(agent.record, verdict, time.time())
-    _restart(layout, agents, away)
+    _restart(layout, memory, agents, away)
     _judge_brokers(memory, agents, away)
     _tell(memory, agents, away)
     _remember(memory, state, agents)
-    health_memory.keep(layout, memory)
+    warning = health_memory.keep(layout, memory)
+    if warning and any(agent.action == RESTARTED for agent in agents):
+        _say(4, warning)
 
 
 def _agents(layout: Layout, state: State, memory: Memory, now: float) -> Iterable[Agent]:
-    """Those to look at: not who is held, who is being released, or whose release is damaged (`muster status` says so)."""
+    """Those to look at: not who is held, who is being released, or whose release is damaged (`muster status` says so).
+
+    Who is down while somebody works on this host may just be on its way out.
+    """
+    worked_on = status.holder(layout) is not None
     busy = (state.transaction or {}).get("after", {})
     keys = [key for key in sorted(state.workloads) if key.startswith(_AGENTS) and key not in busy]
     for seen in status.look(layout, state, [key for key in keys if hold.held(layout, key) is None]):
-        if seen.document is None:
+        if seen.document is None or (worked_on and not seen.unit.running):
             continue
         unit = seen.unit
         age = max(0.0, now - unit.active_since) if unit.running else 0.0
@@ -204,8 +210,11 @@ def _masked(agent: Agent) -> Look:
 # --- restarts -------------------------------------------------------------------------------------------------
 
 
-def _restart(layout: Layout, agents: Iterable[Agent], away: Mapping[str, str]) -> None:
-    """Restart whom it helps and whose turn it is, unless a release is under way: then the next round will."""
+def _restart(layout: Layout, memory: Memory, agents: list[Agent], away: Mapping[str, str]) -> None:
+    """Restart whom it helps and whose turn it is, unless a release is under way: then the next round will.
+
+    Raises OSError, with nobody restarted, where it cannot be written down first: limits that are forgotten are none.
+    """
     now = time.time()
     ill = [one for one in agents if one.broker not in away and one.verdict(time.monotonic()) is not None]
     ill = [one for one in ill if one.record.state in health.CURED_BY_RESTART]
@@ -220,11 +229,15 @@ def _restart(layout: Layout, agents: Iterable[Agent], away: Mapping[str, str]) -
         with locked(layout, {**who, "via": HEALTH}):
             state = load(layout)
             units = systemd.show([agent.unit.name for agent in turn])
+            sure = [agent for agent in turn if _still_so(layout, state, agent, units[agent.unit.name])]
             for agent in turn:
-                if _still_so(layout, state, agent, units[agent.unit.name]):
-                    _restart_one(layout, state, agent, who)
-                else:
-                    agent.action = "not restarted, as somebody else is at it"
+                agent.action = "not restarted, as somebody else is at it"
+            for agent in sure:
+                agent.record = replace(agent.record, restarts=(*agent.record.restarts, now))
+            _remember(memory, state, agents)
+            health_memory.keep(layout, memory)
+            for agent in sure:
+                _restart_one(layout, agent, who, now)
     except Busy as error:
         for agent in turn:
             agent.action = f"to be restarted when the host is no longer {error}"
@@ -254,23 +267,17 @@ def _still_so(layout: Layout, state: State, agent: Agent, unit: Unit) -> bool:
     )
 
 
-def _restart_one(layout: Layout, state: State, agent: Agent, who: Mapping[str, str]) -> None:
-    now = time.time()
+def _restart_one(layout: Layout, agent: Agent, who: Mapping[str, str], now: float) -> None:
     reason = f"{agent.record.state}: {agent.record.reason}"
+    result = agent.action = RESTARTED
     try:
         systemd.restart(agent.unit.name)
     except EngineError as error:
-        agent.action = f"could not be restarted: {error}"
+        result, agent.action = "failed", f"could not be restarted: {error}"
         reason += f"; {agent.action}"
-    else:
-        agent.action = RESTARTED
-    agent.record = replace(agent.record, restarts=(*agent.record.restarts, now))
-    release = state.release(agent.key)
-    about = {"who": dict(who), "via": HEALTH, "key": agent.key, "name": agent.name}
-    result = RESTARTED if agent.action == RESTARTED else "failed"
-    warning = record(
-        layout, {**about, "before": release, "after": release, "result": result, "reason": reason}
-    )
+    release = agent.document.release
+    about = {"who": dict(who), "via": HEALTH, "key": agent.key, "name": agent.name, "reason": reason}
+    warning = record(layout, {**about, "before": release, "after": release, "result": result})
     if warning or not health.to_tell(agent.record, now):  # else that is told with the news
         _say(4, "; ".join(filter(None, [f"{agent.name} is {agent.record.state}: {agent.action}", warning])))
 

@@ -133,11 +133,11 @@ def unfinished(layout: Layout) -> dict[str, Any] | None:
     return {
         "began": written(state.transaction.get("began", 0)),
         "workloads": [names.name_of(key) for key in sorted(state.transaction["after"])],
-        "by": _holder(layout),
+        "by": holder(layout),
     }
 
 
-def _holder(layout: Layout) -> str | None:
+def holder(layout: Layout) -> str | None:
     """Who has the host's lock, found without taking it: a look must never make a deploy wait."""
     with contextlib.suppress(OSError, ValueError):
         owner = json.loads(layout.lock.read_bytes())

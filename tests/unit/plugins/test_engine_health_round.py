@@ -264,6 +264,32 @@ def test_a_message_that_reached_nobody_is_told_later(
     assert sick.record.told == "healthy"
 
 
+def test_nobody_is_restarted_where_that_cannot_be_written_down(sick: Watched) -> None:
+    sick.host.layout.run.parent.mkdir(parents=True)
+    sick.host.layout.run.write_text("in the way")
+    for _ in range(3):
+        with pytest.raises(OSError):
+            sick.round()
+    assert sick.restarted == []
+
+
+def test_on_a_full_disk_the_limit_holds(sick: Watched) -> None:
+    (sick.host.layout.lib / "health.json").mkdir()  # as good as full, for root
+    for _ in range(3):
+        sick.round()
+    assert sick.restarted == [UNIT]
+
+
+def test_who_is_just_being_removed_is_not_told(watched: Watched) -> None:
+    watched.release(1)
+    watched.host.units[UNIT] = replace(RUNNING, active="inactive", sub="dead", pid=0)
+    with locked(watched.host.layout, {"user": "ann", "host": "laptop"}):
+        watched.round()
+    assert watched.told == []
+    watched.round()
+    assert [one["state"] for one in watched.told] == ["stopped"]
+
+
 # --- the command that is told ---------------------------------------------------------------------------------
 
 
