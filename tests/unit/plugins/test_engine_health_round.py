@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import json
 import os
+import socketserver
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -235,6 +237,42 @@ def test_while_the_broker_is_away_nobody_is_restarted_and_that_is_what_is_told(w
     (news,) = watched.told
     assert (news["broker"], news["state"]) == (NOBODY_LISTENS, "away")
     assert "no agent is restarted for that, and these wait: writer" in news["message"]
+    assert watched.record.state == ""
+
+
+def test_who_is_stuck_already_waits_for_its_broker_too(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with http_server(SICK) as (port, _asked):
+        watched.release(port, **with_broker(NOBODY_LISTENS))
+        ill = Record(state="stuck", since=1.0, told="healthy")
+        health_memory.keep(watched.host.layout, health_memory.Memory(records={KEY: ill}))
+        watched.round()
+        assert watched.restarted == []
+        assert [one["state"] for one in watched.told] == ["away"]
+        monkeypatch.setattr(mqtt, "read_several", lambda broker, topics, timeout: {})
+        watched.round()
+    assert watched.restarted == [UNIT]
+    assert [one["state"] for one in watched.told[1:]] == ["stuck", "healthy"]
+
+
+class Rude(socketserver.BaseRequestHandler):
+    """What it says is no HTTP, and holds a secret of its own."""
+
+    def handle(self) -> None:
+        self.request.recv(4096)
+        self.request.sendall(b"canary-of-today\r\n\r\n")
+
+
+def test_a_secret_in_an_answer_reaches_nobody(watched: Watched, capsys: pytest.CaptureFixture[str]) -> None:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Rude) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        watched.release(server.server_address[1])
+        watched.round()
+        server.shutdown()
+    kept = (watched.host.layout.run / "health.json").read_text()
+    assert "********" in watched.told[0]["message"]
+    assert "canary" not in kept + capsys.readouterr().out + json.dumps(watched.told)
 
 
 def test_whom_the_broker_calls_unavailable_is_restarted(
