@@ -128,7 +128,7 @@ def _health(layout: Layout, options: argparse.Namespace) -> int:
 
 
 def _look_after(layout: Layout, options: argparse.Namespace) -> int:
-    health_round.go(layout)
+    health_round.go_round(layout)
     return 0
 
 

@@ -17,7 +17,6 @@ from .compare import NOT_RECORDED, RECORD, RELOAD, RESTART, Change, owed_file
 from .errors import EngineError
 from .files import remove
 from .gate import Watch, start_and_gate
-from .health_timer import TICK
 from .layout import Layout
 from .manifest import Manifest
 from .outcome import FAILED, RELEASED, REMOVED, REVERTED, Outcome
@@ -102,7 +101,6 @@ def commit(layout: Layout, state: State, change: Change, watch: Watch, secrets_t
         "base": document.base,
         "agent_id": document.gate.agent_id,
         "secrets": state.digest(secrets_text),
-        TICK: document.health.tick,
     }
     remove(owed_file(layout, document.key))
     return outcome

@@ -24,12 +24,14 @@ _FILE = "health.json"
 
 @dataclass
 class Memory:
-    """By workload (`agents/writer`) and broker (its URL). `at` is when it was last looked, in seconds since the epoch.
+    """By workload (`agents/writer`) and broker (its URL). `at` is when it was last looked, in seconds since the epoch, and
+    `every` how often that is, in seconds.
 
     `notes`: what there is to say of an agent beside its state. `failures`: of a broker, in a row.
     """
 
     at: float = 0.0
+    every: float = 0.0
     tracks: dict[str, Track] = field(default_factory=dict)
     records: dict[str, Record] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
@@ -46,7 +48,7 @@ def recall(layout: Layout) -> Memory:
                 key: _record(one) for key, one in document.get("records", memory.records).items()
             }
     with contextlib.suppress(TypeError, ValueError, AttributeError):
-        memory.at = float(brief.get("at", 0.0))
+        memory.at, memory.every = float(brief.get("at", 0.0)), float(brief.get("every", 0.0))
         memory.notes = dict(brief.get("notes", {}))
         memory.failures = dict(brief.get("failures", {}))
         memory.tracks = {key: Track(**one) for key, one in brief.get("tracks", {}).items()}

@@ -29,16 +29,13 @@ def document(layout: Layout, asked: Sequence[str] = ()) -> dict[str, Any]:
     state, memory, now = load(layout), health_memory.recall(layout), time.time()
     keys = names.require(state, asked) if asked else sorted(state.workloads)
     keys = [key for key in keys if key.startswith(KINDS["agent"] + "/")]
-    every = min(
-        (float(state.workloads[key].get(health_timer.TICK) or Health().tick) for key in keys), default=0.0
-    )
     agents = [_agent(layout, key, state.release(key), memory, now) for key in keys]
     urls = {entry["broker"] for entry in agents if entry["broker"]}
     return {
         "version": VERSION,
         "checked": written(memory.at) if memory.at else None,
-        "every": every,
-        "running": not keys or 0 <= now - memory.at < _MISSED * every + _SLOWEST,
+        "every": memory.every or None,
+        "running": not keys or 0 <= now - memory.at < _MISSED * memory.every + _SLOWEST,
         "agents": agents,
         "brokers": [_broker(url, memory.records.get(url, Record())) for url in sorted(urls)],
     }

@@ -1,9 +1,9 @@
 # Copyright: muster.agents contributors
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One round of health checks: look at every agent here, judge, restart whom that helps, tell people what changed.
+"""Rounds of health checks: look at every agent here, judge, restart whom that helps, tell people what changed.
 
-It begins every few seconds, by `muster-health.timer`, and takes the host's lock only for the moment of a restart. While a
-release is under way its agents are not looked at, and nobody is restarted.
+A round takes the host's lock only for the moment of a restart. While a release is under way its agents are not looked at, and
+nobody is restarted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,18 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from . import envfile, health, health_memory, health_notify, hold, names, presence, status, systemd
+from . import (
+    envfile,
+    health,
+    health_memory,
+    health_notify,
+    health_timer,
+    hold,
+    names,
+    presence,
+    status,
+    systemd,
+)
 from .errors import Busy, EngineError
 from .files import read_bytes
 from .gate import probe, probe_life
@@ -72,8 +83,29 @@ class Agent:
         )
 
 
-def go(layout: Layout) -> None:
-    """One round. Raises EngineError where the host's state cannot be read, OSError where nothing can be written."""
+def go_round(layout: Layout, seconds: float = health_timer.SECONDS) -> None:
+    """Round after round, for so long, or until another engine takes this one's place. Raises as `go` does."""
+    engine, end = _identity(layout), time.monotonic() + seconds
+    while True:
+        began = time.monotonic()
+        every = go(layout)
+        if time.monotonic() + every > end or _identity(layout) != engine:
+            return
+        time.sleep(max(0.0, began + every - time.monotonic()))
+
+
+def _identity(layout: Layout) -> tuple[int, int] | None:
+    with contextlib.suppress(OSError):
+        found = layout.engine.stat()
+        return found.st_ino, found.st_mtime_ns
+    return None
+
+
+def go(layout: Layout) -> float:
+    """One round; the seconds from its beginning to the next one's.
+
+    Raises EngineError where the host's state cannot be read, OSError where nothing can be written.
+    """
     memory, state = health_memory.recall(layout), load(layout)
     now = time.monotonic()
     agents = list(_agents(layout, state, memory, now))
@@ -98,9 +130,11 @@ def go(layout: Layout) -> None:
     _judge_brokers(memory, agents, away)
     _tell(memory, agents, away)
     _remember(memory, state, agents)
+    memory.every = min((one.document.health.tick for one in agents), default=health.Health().tick)
     warning = health_memory.keep(layout, memory)
     if warning and any(agent.action == RESTARTED for agent in agents):
         _say(4, warning)
+    return memory.every
 
 
 def _agents(layout: Layout, state: State, memory: Memory, now: float) -> Iterable[Agent]:

@@ -38,8 +38,7 @@ _HISTORY_BYTES = 4 << 20
 class State:
     """What is current and proven, and the unfinished transaction if there is one.
 
-    `workloads`: key → {"release", "proven": [ids, newest last], "unit", "base", "agent_id", "secrets": digest,
-    "tick": seconds}.
+    `workloads`: key → {"release", "proven": [ids, newest last], "unit", "base", "agent_id", "secrets": digest}.
     `transaction`: {"began", "via", "who", "before": {key: release or None}, "after": {key: release},
     "touched": {key: see `transaction.py`}}.
     `salt` makes the digests of secrets useless anywhere else.

@@ -253,7 +253,10 @@ def test_who_is_stuck_already_waits_for_its_broker_too(
         monkeypatch.setattr(mqtt, "read_several", lambda broker, topics, timeout: {})
         watched.round()
     assert watched.restarted == [UNIT]
-    assert [one["state"] for one in watched.told[1:]] == ["stuck", "healthy"]
+    assert {(one["state"], "broker" in one) for one in watched.told[1:]} == {
+        ("stuck", False),
+        ("healthy", True),
+    }
 
 
 class Rude(socketserver.BaseRequestHandler):
@@ -379,22 +382,23 @@ def test_one_login_asks_for_all_and_each_for_itself_where_it_must(
 # --- the timer ------------------------------------------------------------------------------------------------
 
 
-def test_the_timer_comes_with_the_first_agent_and_goes_with_the_last(host: Host) -> None:
+def test_the_timer_comes_with_the_first_agent_and_goes_with_the_last(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = host.layout.units / health_timer.TIMER
     host.release(version(1))
     state = states.load(host.layout)
     assert health_timer.ensure(host.layout, state) == ""
-    assert "OnUnitActiveSec=5s" in path.read_text()
     assert host.calls == [("enable", "--", path.name), ("restart", "--", path.name)]
     host.calls.clear()
     assert health_timer.ensure(host.layout, state) == ""
-    assert host.calls == []
-    state.workloads[KEY][health_timer.TICK] = 20.0
-    health_timer.ensure(host.layout, state)
-    assert "OnUnitActiveSec=20s" in path.read_text()
+    assert (path.exists(), host.calls) == (True, [])
     state.workloads.clear()
-    health_timer.ensure(host.layout, state)
+    monkeypatch.setattr(systemd, "run", lambda *words: host.calls.append(words))
+    monkeypatch.setattr(systemd, "daemon_reload", lambda: None)
+    assert health_timer.ensure(host.layout, state) == ""
     assert not path.exists()
+    assert host.calls[-1] == ("systemctl", "stop", "--", path.name, health_timer.SERVICE)
 
 
 def test_a_masked_timer_stays_masked(host: Host) -> None:
@@ -403,6 +407,22 @@ def test_a_masked_timer_stays_masked(host: Host) -> None:
     path.symlink_to("/dev/null")
     assert health_timer.ensure(host.layout, states.load(host.layout)) == ""
     assert path.is_symlink()
+
+
+def test_rounds_follow_each_other_until_another_engine_is_there(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = watched.host.layout
+    with http_server(WELL) as (port, asked):
+        watched.release(port)
+        began = time.monotonic()
+        health_round.go_round(layout, seconds=2.5)
+        assert 1.9 < time.monotonic() - began < 2.6
+        assert asked.count("/ready") == 3
+        monkeypatch.setattr(time, "sleep", lambda seconds: layout.engine.parent.mkdir(parents=True))
+        monkeypatch.setattr(health_round, "_identity", lambda layout: layout.engine.parent.exists())
+        health_round.go_round(layout)
+    assert layout.engine.parent.exists()
 
 
 # --- muster health --------------------------------------------------------------------------------------------
