@@ -111,6 +111,7 @@ def go(layout: Layout) -> float:
     agents = list(_agents(layout, state, memory, now))
     _probe(agents)
     away = _ask_brokers(memory, agents, now)
+    _judge_brokers(memory, agents, away)
     for agent in agents:
         agent.track = health.follow(
             agent.track,
@@ -125,9 +126,10 @@ def go(layout: Layout) -> float:
             agent.note = f"its broker is not there: {away[agent.broker]}"
             # What a broker that is away explains is no news of the agent's own, and no restart would help.
             verdict = None
+        elif verdict is not None and verdict.state == health.NOT_READY and _just_back(memory, agent):
+            verdict = None  # it may need a while to connect again
         agent.record = health.settled(agent.record, verdict, time.time())
     _restart(layout, memory, agents, away)
-    _judge_brokers(memory, agents, away)
     _tell(memory, agents, away)
     _remember(memory, state, agents)
     memory.every = min((one.document.health.tick for one in agents), default=health.Health().tick)
@@ -231,6 +233,27 @@ def _ask(group: list[Agent]) -> None:
             agent.look = replace(agent.look, broker=found.complaint, beat=found.beat)
 
 
+def _judge_brokers(memory: Memory, agents: Iterable[Agent], away: Mapping[str, str]) -> None:
+    probes: dict[str, list[health.BrokerProbe]] = {}
+    for agent in agents:
+        if agent.broker:
+            probes.setdefault(agent.broker, []).append(agent.document.health.broker)
+    for url, several in probes.items():
+        failures = memory.failures.get(url)
+        if failures is None:
+            continue  # nobody has asked it yet
+        verdict = Verdict(health.HEALTHY) if failures == 0 else None
+        if health.away(failures, several):
+            verdict = Verdict(health.AWAY, away.get(url, ""))
+        memory.records[url] = health.settled(memory.records.get(url, Record()), verdict, time.time())
+
+
+def _just_back(memory: Memory, agent: Agent) -> bool:
+    """Whether its broker has been there for no longer than the broker's word on an agent needs to count."""
+    how, broker = agent.document.health.broker, memory.records.get(agent.broker or "")
+    return broker is not None and 0 <= time.time() - broker.since < how.period * how.threshold
+
+
 def _masked(agent: Agent) -> Look:
     """What an agent answers may hold anything, also its own secrets."""
     hide = secret_values({agent.key: agent.secrets})
@@ -317,21 +340,6 @@ def _restart_one(layout: Layout, agent: Agent, who: Mapping[str, str], now: floa
 
 
 # --- telling people -------------------------------------------------------------------------------------------
-
-
-def _judge_brokers(memory: Memory, agents: Iterable[Agent], away: Mapping[str, str]) -> None:
-    probes: dict[str, list[health.BrokerProbe]] = {}
-    for agent in agents:
-        if agent.broker:
-            probes.setdefault(agent.broker, []).append(agent.document.health.broker)
-    for url, several in probes.items():
-        failures = memory.failures.get(url)
-        if failures is None:
-            continue  # nobody has asked it yet
-        verdict = Verdict(health.HEALTHY) if failures == 0 else None
-        if health.away(failures, several):
-            verdict = Verdict(health.AWAY, away.get(url, ""))
-        memory.records[url] = health.settled(memory.records.get(url, Record()), verdict, time.time())
 
 
 def _tell(memory: Memory, agents: list[Agent], away: Mapping[str, str]) -> None:

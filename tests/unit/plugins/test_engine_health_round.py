@@ -259,6 +259,19 @@ def test_who_is_stuck_already_waits_for_its_broker_too(
     }
 
 
+def test_who_connects_again_to_a_broker_that_is_back_has_a_while(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt, "read_several", lambda broker, topics, timeout: {})
+    with http_server({**WELL, "/ready": (503, "no broker")}) as (port, _asked):
+        watched.release(port, **with_broker("mqtt://broker"))
+        watched.round()
+        assert watched.told == []
+        time.sleep(1)
+        watched.round()
+    assert [one["state"] for one in watched.told] == ["not ready"]
+
+
 class Rude(socketserver.BaseRequestHandler):
     """What it says is no HTTP, and holds a secret of its own."""
 
