@@ -19,7 +19,7 @@ def of_agent(document: Manifest, record: Record, action: str) -> dict[str, str]:
     if record.state == HEALTHY:
         message = f"{document.name} is healthy again"
     else:
-        message = ": ".join(filter(None, [f"{document.name} is {_words(record.state)}", record.reason]))
+        message = ": ".join(filter(None, [f"{document.name} is {words(record.state)}", record.reason]))
     if action and record.state != HEALTHY:
         message += f"; {action}"
     return {
@@ -32,7 +32,8 @@ def of_agent(document: Manifest, record: Record, action: str) -> dict[str, str]:
     }
 
 
-def _words(state: str) -> str:
+def words(state: str) -> str:
+    """What an agent is, for a person."""
     return {"gave up": "down, and systemd gave up on it", "stopped": "stopped, though nobody holds it"}.get(
         state, state
     )

@@ -158,10 +158,14 @@ def _agents(layout: Layout, state: State, memory: Memory, now: float) -> Iterabl
             document=seen.document,
             unit=unit,
             secrets=envfile.parse(text),
-            look=Look(_phase(unit), unit.invocation, age, status.words(unit)),
+            look=Look(_phase(unit), unit.invocation, age, _words(unit)),
             track=memory.tracks.get(seen.key, Track()),
             record=memory.records.get(seen.key, Record()),
         )
+
+
+def _words(unit: Unit) -> str:
+    return f"unit is failed ({unit.result})" if unit.active == "failed" else status.words(unit)
 
 
 def _phase(unit: Unit) -> str:
@@ -336,7 +340,15 @@ def _restart_one(layout: Layout, agent: Agent, who: Mapping[str, str], now: floa
     about = {"who": dict(who), "via": HEALTH, "key": agent.key, "name": agent.name, "reason": reason}
     warning = record(layout, {**about, "before": release, "after": release, "result": result})
     if warning or not health.to_tell(agent.record, now):  # else that is told with the news
-        _say(4, "; ".join(filter(None, [f"{agent.name} is {agent.record.state}: {agent.action}", warning])))
+        _say(
+            4,
+            "; ".join(
+                filter(
+                    None,
+                    [f"{agent.name} is {health_notify.words(agent.record.state)}: {agent.action}", warning],
+                )
+            ),
+        )
 
 
 # --- telling people -------------------------------------------------------------------------------------------

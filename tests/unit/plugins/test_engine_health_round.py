@@ -215,12 +215,16 @@ def test_who_is_not_ready_is_told_and_not_restarted(watched: Watched) -> None:
 
 def test_a_unit_that_systemd_gave_up_on_is_told_once_and_tried_again_within_limits(watched: Watched) -> None:
     watched.release(1)
-    watched.host.units[UNIT] = replace(RUNNING, active="failed", sub="failed", pid=0)
+    watched.host.units[UNIT] = replace(
+        RUNNING, active="failed", sub="failed", result="start-limit-hit", pid=0
+    )
     for _ in range(5):
         watched.round()
     assert watched.restarted == [UNIT]
     (news,) = watched.told
-    assert news["message"].startswith("writer is down, and systemd gave up on it: unit is failed")
+    assert news["message"] == (
+        "writer is down, and systemd gave up on it: unit is failed (start-limit-hit); restarted"
+    )
 
 
 def with_broker(url: str) -> dict[str, Any]:
