@@ -18,7 +18,7 @@ PROBE = {"delay": 1, "period": 1, "timeout": 1, "threshold": 2}
 QUICK = {
     "health": {
         "liveness": PROBE,
-        "readiness": PROBE,
+        "readiness": {**PROBE, "threshold": 5},  # who is stuck is not called not ready first
         "broker": {"period": 1, "timeout": 2, "threshold": 2},
         "restart": {"wait": 2, "most": 10},
     },
