@@ -39,6 +39,23 @@ options:
       - 'What is left out is as in C({canary: 1, then: [100%], max_failed: 0, pause: 0, revert_switched: false}).'
     type: raw
     version_added: 0.3.0
+  health:
+    description:
+      - 'How agents are looked after once they run: any part of C({liveness: {delay: 30, period: 10, timeout: 5, threshold: 3},
+        readiness: {delay: 10, period: 5, timeout: 3, threshold: 2}, broker: {period: 30, timeout: 5, threshold: 3,
+        heartbeats: 3}, restart: {wait: 60, most: 4}}), which are the defaults. Times in seconds; C(most) is restarts within
+        an hour.'
+      - An agent's own C(health) in the fleet goes before it, key by key.
+    type: raw
+    version_added: 0.4.0
+  notify:
+    description:
+      - 'A command on the host that is told when the health of an agent or its broker changes, such as
+        C({run: [/usr/local/bin/tell], timeout: 30, user: nobody}). It gets C(MUSTER_*) variables, and the same as JSON on its
+        standard input.'
+      - An agent's own C(notify) in the fleet takes its place.
+    type: raw
+    version_added: 0.4.0
   silence:
     description:
       - 'Codes that are not reported, each with the reason, such as C({MA201: read by our own fork}).'

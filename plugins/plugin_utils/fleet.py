@@ -9,13 +9,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.muster.agents.plugins.module_utils.engine.health import Health
 from ansible_collections.muster.agents.plugins.module_utils.engine.layout import SAFE_NAME
+from ansible_collections.muster.agents.plugins.module_utils.engine.manifest import Notify
 from ansible_collections.muster.agents.plugins.plugin_utils.diagnostics import (
     Diagnostic,
     InputError,
     did_you_mean,
     fleet_error,
 )
+from ansible_collections.muster.agents.plugins.plugin_utils.health import read_health, read_notify
 from ansible_collections.muster.agents.plugins.plugin_utils.hooks import Hook, read_hooks
 from ansible_collections.muster.agents.plugins.plugin_utils.policy import read_silence
 from ansible_collections.muster.agents.plugins.plugin_utils.quantity import cpu_percent, memory_bytes
@@ -25,8 +28,8 @@ EACH = "each"
 DEFAULT_POOL = "agents"
 WHERE = "fleet"
 _KEYS = (
-    "config", "deadline", "environment", "format", "hooks", "hosts", "instances", "min_healthy_time", "overrides", "port",
-    "resources", "rollout", "runtime", "silence",
+    "config", "deadline", "environment", "format", "health", "hooks", "hosts", "instances", "min_healthy_time", "notify",
+    "overrides", "port", "resources", "rollout", "runtime", "silence",
 )  # fmt: skip
 
 
@@ -45,7 +48,8 @@ class Resources:
 class Entry:
     """One agent of the fleet, as its person wrote it. `config` may end in `#id` where a file holds several agents.
 
-    `resources` are those that are written, by the names of Resources' fields. `rollout`: None where it goes with the fleet's.
+    `resources` are those that are written, by the names of Resources' fields. `rollout`, `health`, `notify`: None where it
+    goes with the fleet's.
     """
 
     name: str
@@ -63,6 +67,8 @@ class Entry:
     silence: Mapping[str, str] = field(default_factory=dict)
     hooks: Mapping[str, Hook] = field(default_factory=dict)
     rollout: Policy | None = None
+    health: Health | None = None
+    notify: Notify | None = None
 
     def instance_names(self, hosts: Iterable[str]) -> list[str]:
         """`writer`, or `writer-1`, `writer-2`, or one `writer-<host>` for each host of the pool."""
@@ -72,8 +78,13 @@ class Entry:
         return [self.name] if count == 1 else [f"{self.name}-{number}" for number in range(1, count + 1)]
 
 
-def read_fleet(raw: object, problems: list[Diagnostic], rollout: Policy | None = None) -> dict[str, Entry]:
-    """Every entry that can be read at all; every mistake is added to `problems`. `rollout` is the fleet's policy."""
+def read_fleet(
+    raw: object,
+    problems: list[Diagnostic],
+    rollout: Policy | None = None,
+    health: Health | None = None,
+) -> dict[str, Entry]:
+    """Every entry that can be read at all; every mistake is added to `problems`. `rollout` and `health` are the fleet's."""
     if not isinstance(raw, Mapping) or not raw:
         message = "no agent in it; write `fleet: {researcher: {}}` in group_vars/all/fleet.yml"
         if raw and not isinstance(raw, Mapping):
@@ -91,11 +102,20 @@ def read_fleet(raw: object, problems: list[Diagnostic], rollout: Policy | None =
             message = "must be a mapping; write {} where there is nothing to say"
             problems.append(fleet_error("MA401", where, message, agent=name))
         else:
-            entries[name] = _entry(name, dict(value or {}), where, problems, rollout or Policy())
+            entries[name] = _entry(
+                name, dict(value or {}), where, problems, rollout or Policy(), health or Health()
+            )
     return entries
 
 
-def _entry(name: str, raw: dict[str, Any], where: str, problems: list[Diagnostic], rollout: Policy) -> Entry:
+def _entry(
+    name: str,
+    raw: dict[str, Any],
+    where: str,
+    problems: list[Diagnostic],
+    rollout: Policy,
+    health: Health,
+) -> Entry:
     for key in raw:
         if key not in _KEYS:
             problems.append(
@@ -186,6 +206,10 @@ def _entry(name: str, raw: dict[str, Any], where: str, problems: list[Diagnostic
         rollout=read_policy(raw["rollout"], f"{where}.rollout", problems, rollout, name)
         if raw.get("rollout") is not None
         else None,
+        health=read_health(raw["health"], f"{where}.health", problems, health, name)
+        if raw.get("health") is not None
+        else None,
+        notify=read_notify(raw.get("notify"), f"{where}.notify", problems, name),
     )
 
 

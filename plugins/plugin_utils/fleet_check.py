@@ -47,11 +47,22 @@ def _settings(inputs: Inputs, found: Survey) -> Iterator[Diagnostic]:
         if name in used:
             yield from _environment(f"agent_runtimes.{name}.environment", runtime.environment, "")
             for key, words in (("run", runtime.run), ("check", runtime.check)):
-                if any(literal_secrets.find(list(words), frozenset())):
-                    message = (
-                        "holds a literal secret, which every user of the host can see; use agent_secrets"
-                    )
-                    yield fleet_error("MA301", f"agent_runtimes.{name}.{key}", message)
+                yield from _command(f"agent_runtimes.{name}.{key}", words, "use agent_secrets")
+    told = {
+        "fleet_notify": inputs.notify,
+        **{f"fleet.{name}.notify": one.notify for name, one in inputs.fleet.items()},
+    }
+    for where, notify in told.items():
+        if notify is not None:
+            yield from _command(
+                f"{where}.run", notify.run, "let the command read it from a file of its user's"
+            )
+
+
+def _command(where: str, words: Sequence[str], instead: str) -> Iterator[Diagnostic]:
+    if any(literal_secrets.find(list(words), frozenset())):
+        message = f"holds a literal secret, which every user of the host can see; {instead}"
+        yield fleet_error("MA301", where, message)
 
 
 def _environment(where: str, environment: Mapping[str, str], agent: str) -> Iterator[Diagnostic]:

@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ansible_collections.muster.agents.plugins.module_utils.engine.health import Health
+from ansible_collections.muster.agents.plugins.module_utils.engine.manifest import Notify
 from ansible_collections.muster.agents.plugins.plugin_utils.config_file import substitute
 from ansible_collections.muster.agents.plugins.plugin_utils.configs import (
     Library,
@@ -42,7 +44,7 @@ class Inputs:
     over the whole inventory. `secret_names`: the keys of `agent_secrets`; None where they are not known, and then none is
     missed; `vault_hint` says how to add one. `credentials_key`: the fleet's is there. `host_address`: under which name other
     hosts reach one. `host_memory`: bytes that a host declares for agents, or None. `whole`: every entry of the fleet could
-    be read. `rollout`: the policy of every agent that has none of its own.
+    be read. `rollout`, `health`, `notify`: of every agent that has none of its own.
     """
 
     fleet: Mapping[str, Entry]
@@ -59,6 +61,8 @@ class Inputs:
     library: Library = field(default_factory=Library)
     whole: bool = True
     rollout: Policy = field(default_factory=Policy)
+    health: Health = field(default_factory=Health)
+    notify: Notify | None = None
 
 
 @dataclass(frozen=True)

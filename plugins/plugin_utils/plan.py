@@ -166,7 +166,7 @@ def _workload(
         plan.artifacts[artifact.sha256] = artifact
     mqtt = _resolved(spec.mqtt, environment)
     return {
-        "manifest": _manifest(instance, mqtt, texts, sorted(configs), login, secrets),
+        "manifest": _manifest(inputs, instance, mqtt, texts, sorted(configs), login, secrets),
         "files": texts,
     }
 
@@ -262,6 +262,7 @@ def _unit(
 
 
 def _manifest(
+    inputs: Inputs,
     instance: Instance,
     mqtt: Mqtt | None,
     texts: Mapping[str, str],
@@ -300,6 +301,9 @@ def _manifest(
         about["configs"] = configs
     if secrets:
         about["secrets"] = secrets
+    about["health"] = dataclasses.asdict(entry.health or inputs.health)
+    if notify := entry.notify or inputs.notify:
+        about["notify"] = {"run": list(notify.run), "timeout": notify.timeout, "user": notify.user}
     if hooks := _hooks(entry, HOST):
         about["hooks"] = {
             moment: {"run": list(hook.run), "timeout": hook.timeout} for moment, hook in hooks.items()
@@ -313,5 +317,6 @@ def _manifest(
             "username": login.get(mqtt.username_env or ""),
             "username_env": mqtt.username_env,
             "password_env": mqtt.password_env,
+            "heartbeat": mqtt.heartbeat,
         }
     return about

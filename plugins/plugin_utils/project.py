@@ -34,6 +34,7 @@ from ansible_collections.muster.agents.plugins.plugin_utils.fleet_model import (
 from ansible_collections.muster.agents.plugins.plugin_utils.fleet_places import FleetPlaces
 from ansible_collections.muster.agents.plugins.plugin_utils.fleet_survey import survey
 from ansible_collections.muster.agents.plugins.plugin_utils.formats import formats
+from ansible_collections.muster.agents.plugins.plugin_utils.health import read_health, read_notify
 from ansible_collections.muster.agents.plugins.plugin_utils.host_call import (
     CREDENTIALS_KEY,
     SECRETS,
@@ -53,9 +54,11 @@ FLEET_OPTIONS: dict[str, dict[str, Any]] = {
     "broker_group": {"type": "str", "default": "broker"},
     "silence": {"type": "raw", "default": {}},
     "rollout": {"type": "raw"},
+    "health": {"type": "raw"},
+    "notify": {"type": "raw"},
     "strict": {"type": "bool", "default": False},
 }
-_SILENCE, _ROLLOUT = "fleet_silence", "fleet_rollout"
+_SILENCE, _ROLLOUT, _HEALTH, _NOTIFY = "fleet_silence", "fleet_rollout", "fleet_health", "fleet_notify"
 # Endings under which a config is looked for when the fleet does not name its file; the last is a folder.
 _ENDINGS = (".toml", ".yaml", ".yml", ".json", "")
 
@@ -124,7 +127,8 @@ def _inputs(
     roots = search_roots(variables)
     fleet = options["fleet"]
     rollout = read_policy(options["rollout"], _ROLLOUT, problems)
-    entries = read_fleet(fleet, problems, rollout)
+    health = read_health(options["health"], _HEALTH, problems)
+    entries = read_fleet(fleet, problems, rollout, health)
     values = _HostValues(variables, required=deploying)
     below = functools.lru_cache(maxsize=None)(files_below)
     return Inputs(
@@ -141,6 +145,8 @@ def _inputs(
         host_memory=functools.partial(_host_memory, values, problems),
         whole=isinstance(fleet, Mapping) and len(entries) == len(fleet),
         rollout=rollout,
+        health=health,
+        notify=read_notify(options["notify"], _NOTIFY, problems),
     )
 
 

@@ -32,11 +32,14 @@ class SecretReference:
 
 @dataclass(frozen=True)
 class Mqtt:
-    """How the agent reaches its broker. The `_env` fields name variables."""
+    """How the agent reaches its broker. The `_env` fields name variables. `heartbeat`: seconds between two signs of life in
+    its retained status, None where it gives none.
+    """
 
     url: str
     username_env: str | None = None
     password_env: str | None = None
+    heartbeat: float | None = None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ from . import (
     completion,
     detach,
     diff,
+    health_report,
+    health_round,
     history,
     logs,
     maintenance,
@@ -118,6 +120,17 @@ def _status(layout: Layout, options: argparse.Namespace) -> int:
     found = status.document(layout, options.names)
     _tell(options, found, lambda: status.as_table(found, terminal_width()))
     return 0 if status.healthy(found) else 1
+
+
+def _health(layout: Layout, options: argparse.Namespace) -> int:
+    found = health_report.document(layout, options.names)
+    _tell(options, found, lambda: health_report.as_text(found, terminal_width()))
+    return 0 if health_report.fine(found) else 1
+
+
+def _look_after(layout: Layout, options: argparse.Namespace) -> int:
+    health_round.go_round(layout)
+    return 0
 
 
 def _history(layout: Layout, options: argparse.Namespace) -> int:
@@ -342,6 +355,7 @@ def _reported(
 
 _COMMANDS: dict[str, Callable[[Layout, argparse.Namespace], int]] = {
     "status": _status,
+    "health": _health,
     "history": _history,
     "releases": _releases,
     "rollback": _rollback,
@@ -354,6 +368,7 @@ _COMMANDS: dict[str, Callable[[Layout, argparse.Namespace], int]] = {
     "completion": _completion,
     "apply": _apply,
     "carry-on": _carry_on,
+    "_health": _look_after,
     "_names": _names,
     "_releases": _release_ids,
 }

@@ -25,6 +25,7 @@ from .systemd import Unit
 _TICK = 0.2
 _STOP_TIMEOUT = 90.0  # what systemd gives an old process at most, unless its unit says less
 _PROBE_TIMEOUT = 2.0
+_LIVE = "/live"
 _SILENCE = (
     8 * _PROBE_TIMEOUT
 )  # the longest that two requests of one probe, and a queue of them, keep us waiting
@@ -167,21 +168,17 @@ def _crashed(watch: Watch, unit: Unit, fresh: bool) -> bool:
     return unit.restarts > watch.restarts or unit.invocation != watch.invocation or unit.active == "inactive"
 
 
-def probe(gate: Gate) -> str:
-    """Ask once; "" when the right agent is ready, else what was wrong."""
+def probe(gate: Gate, timeout: float = _PROBE_TIMEOUT) -> str:
+    """Ask once; "" when the right agent is ready, else what was wrong. `timeout` in seconds for each of two questions."""
     if gate.ready is None:
-        try:
-            socket.create_connection((gate.host, gate.port), _PROBE_TIMEOUT).close()
-        except OSError as error:
-            return f"port {gate.port}: {error.strerror or error}"
-        return ""
-    status, body = _get(gate, gate.ready)
+        return _connects(gate, timeout)
+    status, body = _get(gate, gate.ready, timeout)
     if status != 200:
         said = body if status is None else f"{status} {' '.join(body.split())[:_LONGEST_QUOTE]}"
         return f"{gate.ready} answered {said}".strip()
     if gate.identity is None:
         return ""
-    status, body = _get(gate, gate.identity)
+    status, body = _get(gate, gate.identity, timeout)
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
@@ -192,15 +189,36 @@ def probe(gate: Gate) -> str:
     return ""
 
 
-def _get(gate: Gate, path: str) -> tuple[int | None, str]:
+def probe_life(gate: Gate, timeout: float) -> str:
+    """Ask once whether the process answers at all; "" when it does, else what was wrong. `timeout` in seconds.
+
+    A runtime of somebody else's may have no such path: then its 404 is a sign of life, too.
+    """
+    if gate.ready is None:
+        return _connects(gate, timeout)
+    status, body = _get(gate, _LIVE, timeout)
+    if status is None or status >= 500:
+        return f"{_LIVE} answered {status or body}"
+    return ""
+
+
+def _connects(gate: Gate, timeout: float) -> str:
+    try:
+        socket.create_connection((gate.host, gate.port), timeout).close()
+    except OSError as error:
+        return f"port {gate.port}: {error.strerror or error}"
+    return ""
+
+
+def _get(gate: Gate, path: str, timeout: float) -> tuple[int | None, str]:
     """(status, body); status is None where nothing answered within the time, whatever it dripped meanwhile."""
     import http.client  # costs more than a whole comparison, which needs none
 
-    connection = http.client.HTTPConnection(gate.host, gate.port, timeout=_PROBE_TIMEOUT)
+    connection = http.client.HTTPConnection(gate.host, gate.port, timeout=timeout)
     try:
         connection.connect()
         # The socket's timeout is for each byte; this one is for all of them.
-        bound = threading.Timer(2 * _PROBE_TIMEOUT, connection.sock.shutdown, [socket.SHUT_RDWR])
+        bound = threading.Timer(2 * timeout, connection.sock.shutdown, [socket.SHUT_RDWR])
         bound.daemon = True
         bound.start()
         try:

@@ -1,17 +1,19 @@
 # Copyright: muster.agents contributors
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The user's own commands around a release: as root, in a process group that ends with them, for a bounded time."""
+"""The user's own commands: in a process group that ends with them, for a bounded time. Those around a release run as root."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import signal
 import subprocess
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO
+from typing import IO, Any
 
 from .compare import Change
 
@@ -32,25 +34,42 @@ class Done:
 def run(change: Change, moment: str, result: str = "") -> Done:
     """Run one hook of the release that is on its way in, to its end or its timeout."""
     hook = change.manifest.hooks[moment]
+    return execute(f"{moment} hook", hook.run, environment(change, moment, result), hook.timeout)
+
+
+def execute(
+    name: str,
+    words: Sequence[str],
+    variables: Mapping[str, str],
+    timeout: float,
+    user: str | None = None,
+    told: bytes | None = None,
+) -> Done:
+    """Run a command to its end or its timeout (seconds), as `user`, else as root, with `told` on its standard input."""
     began = time.monotonic()
     try:
         process = subprocess.Popen(
-            hook.run,
-            env=environment(change, moment, result),
+            words,
+            env=variables,
             cwd="/",
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if told is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            **_as(user),
         )
     except (OSError, ValueError) as error:
-        return Done(f"{moment} hook: {hook.run[0]}: {getattr(error, 'strerror', None) or error}")
+        return Done(f"{name}: {words[0]}: {getattr(error, 'strerror', None) or error}")
     tail = _Tail(process)
+    if process.stdin is not None and told is not None:
+        # It need not read what it is told; a pipe has room for that, so nobody waits.
+        with contextlib.suppress(OSError), process.stdin as stream:
+            stream.write(told)
     try:
-        process.wait(hook.timeout)
-        reason = _ending(moment, process.returncode)
+        process.wait(timeout)
+        reason = _ending(name, process.returncode)
     except subprocess.TimeoutExpired:
-        reason = f"{moment} hook: not done within {hook.timeout:g} s; it was killed"
+        reason = f"{name}: not done within {timeout:g} s; it was killed"
     # All that it started goes with it, also what it left in the background.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -58,12 +77,21 @@ def run(change: Change, moment: str, result: str = "") -> Done:
     return Done(reason, tail.lines() if reason else [], time.monotonic() - began)
 
 
+def _as(user: str | None) -> dict[str, Any]:
+    """Raises ValueError where there is no such user."""
+    if user is None:
+        return {}
+    try:
+        known = pwd.getpwnam(user)
+    except KeyError:
+        raise ValueError(f"there is no user {user!r} on this host") from None
+    return {"user": known.pw_uid, "group": known.pw_gid, "extra_groups": os.getgrouplist(user, known.pw_gid)}
+
+
 def environment(change: Change, moment: str, result: str = "") -> dict[str, str]:
     """All that a hook is told; no secret and nothing of the engine's own environment is among it."""
     told = {
-        "PATH": _PATH,
-        "HOME": "/root",
-        "LANG": "C.UTF-8",
+        **plain_environment("/root"),
         "MUSTER_AGENT": change.name,
         "MUSTER_AGENT_ID": change.manifest.gate.agent_id or "",
         "MUSTER_RELEASE": change.after,
@@ -73,12 +101,16 @@ def environment(change: Change, moment: str, result: str = "") -> dict[str, str]
     return {**told, "MUSTER_RESULT": result} if result else told
 
 
-def _ending(moment: str, status: int) -> str:
+def plain_environment(home: str) -> dict[str, str]:
+    return {"PATH": _PATH, "HOME": home, "LANG": "C.UTF-8"}
+
+
+def _ending(name: str, status: int) -> str:
     if status == 0:
         return ""
     if status < 0:
-        return f"{moment} hook: was killed by signal {-status}"
-    return f"{moment} hook: exited with status {status}"
+        return f"{name}: was killed by signal {-status}"
+    return f"{name}: exited with status {status}"
 
 
 class _Tail:

@@ -13,15 +13,22 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from .errors import Busy
 from .files import make_directory
 from .layout import Layout
 
+HEALTH = "health"  # who has the lock for the moment of restarting an agent, see `health_round.py`
+_MOMENT = 5.0
+
 
 @contextlib.contextmanager
 def locked(layout: Layout, who: Mapping[str, str], wait: float = 0.0) -> Iterator[float]:
-    """Hold the host's lock, trying for `wait` seconds; gives the seconds waited. Raises Busy naming the holder."""
+    """Hold the host's lock, trying for `wait` seconds; gives the seconds waited. Raises Busy naming the holder.
+
+    For a health check, which has it for a moment, everybody waits: nobody's deploy ends because of one.
+    """
     make_directory(layout.lib, 0o711)
     handle = os.open(layout.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     began = time.monotonic()
@@ -31,8 +38,9 @@ def locked(layout: Layout, who: Mapping[str, str], wait: float = 0.0) -> Iterato
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if time.monotonic() >= began + wait:
-                    raise Busy(_holder(os.pread(handle, 4096, 0))) from None
+                owner = _owner(os.pread(handle, 4096, 0))
+                if time.monotonic() >= began + max(wait, _MOMENT if owner.get("via") == HEALTH else 0.0):
+                    raise Busy(_words(owner)) from None
                 time.sleep(0.1)
         owner = {**who, "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S %Z")}
         _sign(handle, json.dumps(owner).encode())
@@ -49,10 +57,14 @@ def _sign(handle: int, text: bytes) -> None:
         os.ftruncate(handle, 0)  # nobody's name is better than the last one's
 
 
-def _holder(text: bytes) -> str:
+def _owner(text: bytes) -> dict[str, Any]:
     try:
         owner = json.loads(text)
     except ValueError:
-        owner = {}
+        owner = None
+    return owner if isinstance(owner, dict) else {}
+
+
+def _words(owner: Mapping[str, Any]) -> str:
     user, host = owner.get("user", "somebody"), owner.get("host", "an unknown host")
     return f"busy: held by {user} from {host} (pid {owner.get('pid', '?')}), since {owner.get('since', 'just now')}"

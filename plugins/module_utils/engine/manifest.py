@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import health
 from .errors import EngineError
 from .files import read_link, sha256_bytes, sha256_file
 from .layout import SHA256, Layout, workload_key
@@ -61,6 +62,15 @@ class Hook:
 
 
 @dataclass(frozen=True)
+class Notify:
+    """A command of the user's that is told of changes in an agent's health. It runs as `user`, for `timeout` seconds."""
+
+    run: tuple[str, ...]
+    timeout: float
+    user: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """One release of one workload. `raw` is the document itself, which is what is written and hashed.
 
@@ -81,7 +91,9 @@ class Manifest:
     reload: frozenset[str]  # files whose change needs no restart
     hidden: frozenset[str]  # files that no diff shows
     requires: Mapping[str, str]
-    mqtt: Mapping[str, str | None] | None
+    mqtt: Mapping[str, Any] | None
+    health: health.Health
+    notify: Notify | None
     hooks: Mapping[str, Hook]  # by PRE_RELEASE and POST_RELEASE
     secrets: Mapping[str, Mapping[str, str]]
     raw: Mapping[str, Any]
@@ -155,6 +167,8 @@ def parse(raw: Mapping[str, Any]) -> Manifest:
             hidden=frozenset(raw.get("hidden") or ()),
             requires=dict(raw.get("requires") or {}),
             mqtt=raw.get("mqtt"),
+            health=health.from_dict(raw.get("health")),
+            notify=_notify(raw["notify"]) if raw.get("notify") else None,
             hooks={
                 moment: Hook(tuple(one["run"]), float(one["timeout"]))
                 for moment, one in (raw.get("hooks") or {}).items()
@@ -171,6 +185,10 @@ def parse(raw: Mapping[str, Any]) -> Manifest:
     if absent or unsafe:
         raise EngineError(f"manifest of {manifest.name}: no such file {sorted(absent) or unsafe}")
     return manifest
+
+
+def _notify(raw: Mapping[str, Any]) -> Notify:
+    return Notify(tuple(raw["run"]), float(raw["timeout"]), str(raw["user"]))
 
 
 def read(layout: Layout, key: str, release: str) -> Manifest:

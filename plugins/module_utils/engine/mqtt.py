@@ -1,6 +1,6 @@
 # Copyright: muster.agents contributors
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A one-shot MQTT 3.1.1 client: read one retained message, or clear it.
+"""A one-shot MQTT 3.1.1 client: read retained messages, or clear one.
 
 Each call is a connection of its own, with a clean session and a random client id, so that it never takes over an
 agent's. Each ends within its timeout, with a result or a BrokerError that names no secret.
@@ -13,6 +13,7 @@ import struct
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -37,11 +38,16 @@ _REFUSALS = {
     4: "user name or password is malformed",
     5: "user name or password is wrong, or this user may not connect",
 }
+_ABOUT_THE_LOGIN = (2, 4, 5)
 _SUBSCRIPTION_REFUSED = 0x80
 
 
 class BrokerError(Exception):
     """The broker cannot be reached, refuses, or does not speak MQTT; the message is for people."""
+
+
+class LoginRefused(BrokerError):
+    """The broker is there and does not want this user."""
 
 
 @dataclass(frozen=True)
@@ -91,26 +97,42 @@ class Broker:
 def read_retained(broker: Broker, topic: str, timeout: float) -> bytes | None:
     """The retained message of a topic, None where there is none that this user may read; `timeout` in seconds.
 
-    A broker sends a retained message right after it has confirmed the subscription, so an answered ping that follows
-    means that there is none. Raises BrokerError.
+    Raises BrokerError.
     """
-    name = _topic(topic)
+    found = read_several(broker, [topic], timeout)
+    if topic not in found:
+        raise BrokerError(f"the broker {broker.host}:{broker.port} does not let this user read {topic}")
+    return found[topic]
+
+
+def read_several(broker: Broker, topics: Sequence[str], timeout: float) -> dict[str, bytes | None]:
+    """The retained messages of several topics, all different; those that this user may not subscribe to are left out.
+
+    A broker sends retained messages right after it has confirmed the subscription, so an answered ping that follows means
+    that there are no more. With QoS 0, as one with more of them would wait for confirmations. Raises BrokerError.
+    """
+    names = {topic: _topic(topic) for topic in topics}
+    found: dict[str, bytes | None] = {}
+    granted = list(topics)
     with _Connection(broker, timeout) as connection:
-        connection.send(_packet(_SUBSCRIBE_HEADER, struct.pack("!H", _PACKET_ID) + name + b"\x01"))
-        while True:
+        wanted = b"".join(name + b"\x00" for name in names.values())
+        connection.send(_packet(_SUBSCRIBE_HEADER, struct.pack("!H", _PACKET_ID) + wanted))
+        while not set(granted) <= set(found):
             packet = connection.receive()
             if packet.kind == _SUBACK:
-                if packet.body[2:] == bytes([_SUBSCRIPTION_REFUSED]):
-                    raise BrokerError(f"{connection.name} does not let this user read {topic}")
+                codes = packet.body[2:]
+                granted = [topic for topic, code in zip(topics, codes) if code != _SUBSCRIPTION_REFUSED]
                 connection.send(_PINGREQ)
             elif packet.kind == _PUBLISH:
-                found = _retained(packet, name)
-                if found is not None:
-                    return found
+                for topic, name in names.items():
+                    payload = _retained(packet, name)
+                    if payload is not None:
+                        found[topic] = payload
             elif packet.kind == _PINGRESP:
-                return None
+                found = {topic: found.get(topic) for topic in granted}
             else:
                 raise connection.not_mqtt()
+    return found
 
 
 def clear_retained(broker: Broker, topic: str, timeout: float) -> None:
@@ -152,7 +174,8 @@ class _Connection:
             code = answer.body[1]
             if code:
                 reason = _REFUSALS.get(code, f"code {code}")
-                raise BrokerError(f"{self.name} refused the connection: {reason}")
+                kind = LoginRefused if code in _ABOUT_THE_LOGIN else BrokerError
+                raise kind(f"{self.name} refused the connection: {reason}")
         except BaseException:
             self._socket.close()
             raise

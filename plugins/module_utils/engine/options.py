@@ -56,6 +56,9 @@ def parser() -> Parser:
     show = command("status", "what runs here, whether it is ready, and what somebody changed by hand")
     _names(show, "*", "agents by fleet key, instance or id; all of them if none is named")
 
+    well = command("health", "what health checks last found, and what they did about it")
+    _names(well, "*", "agents by fleet key, instance or id; all of them if none is named")
+
     told = command("history", "what was released, rolled back or removed, the newest first")
     _names(told, "?", "one agent, or all instances of one")
     told.add_argument("-n", "--lines", type=_count, default=20, metavar="N", help="how many (20)")
@@ -108,6 +111,7 @@ def parser() -> Parser:
     commands.add_parser("apply", help="carry out a request from standard input (for the controller)")
     # The following are for programs, and the help does not list them.
     commands.add_parser("carry-on").add_argument("scratch", type=Path)
+    commands.add_parser("_health")
     commands.add_parser("_names")
     commands.add_parser("_releases").add_argument("name")
     return top

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from . import mqtt
 from .manifest import Manifest
@@ -40,8 +42,61 @@ def clear(document: Manifest, secrets: Mapping[str, str]) -> str:
     return ""
 
 
+@dataclass(frozen=True)
+class Status:
+    """What an agent's retained status says: `complaint` is "" where it is available, `beat` when the agent wrote it."""
+
+    complaint: str
+    beat: str | None
+
+
+def statuses(
+    agents: Mapping[str, tuple[Manifest, Mapping[str, str]]], timeout: float
+) -> tuple[dict[str, Status], dict[str, str]]:
+    """What one broker says of its agents, `agents` being key -> (manifest, secrets): by key, and why where it does not say.
+
+    The first agent's login asks for all of them; an agent about which it hears nothing asks for itself, since a broker may show
+    each only its own. Raises BrokerError where the broker is not there.
+    """
+    said: dict[str, Status] = {}
+    unknown: dict[str, str] = {}
+    while len(said) + len(unknown) < len(agents):
+        left = {key: one for key, one in agents.items() if key not in said and key not in unknown}
+        topics = {
+            key: str((document.mqtt or {})["status_topic"]) for key, (document, _secrets) in left.items()
+        }
+        asking = next(iter(left))
+        try:
+            found = mqtt.read_several(_broker(*left[asking]), sorted(set(topics.values())), timeout)
+        except mqtt.LoginRefused as error:
+            unknown[asking] = str(error)
+            continue
+        for key, topic in topics.items():
+            status = _status(found.get(topic))
+            if status is not None:
+                said[key] = status
+            elif key == asking:
+                unknown[key] = "it has no status there, or may not read it"
+    return said, unknown
+
+
+def _status(payload: bytes | None) -> Status | None:
+    try:
+        document = json.loads(payload or b"")
+    except (ValueError, RecursionError):
+        return None
+    state = document.get("status") if isinstance(document, dict) else None
+    if state not in ("available", "unavailable"):
+        return None
+    written = document.get("timestamp")
+    complaint = (
+        "" if state == "available" else "its process is up, and the broker says that it is unavailable"
+    )
+    return Status(complaint, written if isinstance(written, str) else None)
+
+
 def _broker(document: Manifest, secrets: Mapping[str, str]) -> mqtt.Broker:
-    about: Mapping[str, str | None] = document.mqtt or {}
+    about = document.mqtt or {}
     return mqtt.Broker(
         url=str(about["url"]),
         username=about.get("username") or secrets.get(about.get("username_env") or ""),

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import compare, ports, systemd
+from . import compare, health_timer, ports, systemd
 from .check import check
 from .compare import DRIFT, NOTHING, RECORD, RELOAD, RESTART, Change, owed_file
 from .errors import EngineError
@@ -65,8 +65,9 @@ def stage(layout: Layout, request: Request) -> dict[str, Any]:
 
 def _begin(layout: Layout, request: Request) -> list[Outcome]:
     """What every call that changes something does first, with the lock held."""
-    load(layout)  # refuses a state that it cannot read before anything else happens
+    state = load(layout)  # refuses one that it cannot read before anything else happens
     install(layout)
+    health_timer.ensure(layout, state)
     return recover(layout, request.who, _install_directories(layout, request))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from . import envfile, hold, manifest, presence, systemd
+from . import envfile, health_timer, hold, manifest, presence, systemd
 from .errors import EngineError
 from .files import read_bytes, remove
 from .layout import KINDS, Layout, workload_key
@@ -142,3 +142,4 @@ def _finish(layout: Layout, state: State, names: list[str]) -> None:
         systemd.daemon_reload()
         prune(layout, state, [])
         save(layout, state)
+        health_timer.ensure(layout, state)

@@ -90,7 +90,7 @@ def status(layout: Layout, asked: Sequence[str] = ()) -> list[dict[str, Any]]:
                 "drift": _drift(layout, state, one, hash_file),
                 "overrides": drift.overrides(layout, document, unit),
                 "unfinished": one.key in (state.transaction or {}).get("after", {}),
-                "detail": "" if ready or held else _masked(layout, one.key, answer or _words(unit)),
+                "detail": "" if ready or held else _masked(layout, one.key, answer or words(unit)),
             }
         )
     return entries
@@ -100,10 +100,11 @@ def _answer(one: Seen) -> str:
     """ "" where it is ready. Nobody is asked who does not run: another program may have its port."""
     if one.document is None:
         return one.damage
-    return probe(one.document.gate) if one.unit.running else _words(one.unit)
+    return probe(one.document.gate) if one.unit.running else words(one.unit)
 
 
-def _words(unit: Unit) -> str:
+def words(unit: Unit) -> str:
+    """What a unit is, for people."""
     return f"unit is {unit.active} ({unit.sub})" if unit.load != "not-found" else f"{unit.name} is not there"
 
 
@@ -134,11 +135,11 @@ def unfinished(layout: Layout) -> dict[str, Any] | None:
     return {
         "began": written(state.transaction.get("began", 0)),
         "workloads": [names.name_of(key) for key in sorted(state.transaction["after"])],
-        "by": _holder(layout),
+        "by": holder(layout),
     }
 
 
-def _holder(layout: Layout) -> str | None:
+def holder(layout: Layout) -> str | None:
     """Who has the host's lock, found without taking it: a look must never make a deploy wait."""
     with contextlib.suppress(OSError, ValueError):
         owner = json.loads(layout.lock.read_bytes())

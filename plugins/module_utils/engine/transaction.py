@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import envfile, hold, hooks, manifest, systemd
+from . import envfile, health_timer, hold, hooks, manifest, systemd
 from .commit import Failure, Touched, commit, revert
 from .compare import MASKED, NOTHING, RECORD, Change
 from .errors import EngineError
@@ -121,6 +121,8 @@ def _transact(
     forget(swap for several in swaps.values() for swap in several)
     _post_release(going, outcomes)
     _prune(layout, outcomes + refused, order.keep)
+    if warning := health_timer.ensure(layout, load(layout)):
+        (refused + outcomes)[0].warnings.append(warning)
     return refused + outcomes
 
 

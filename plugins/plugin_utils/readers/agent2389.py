@@ -50,6 +50,8 @@ _LEVELS = ("ERROR", "WARN", "INFO", "DEBUG", "TRACE")
 _LOG_FORMATS = ("json", "pretty", "compact")
 _REFERENCE_LEVELS = ("debug", "info", "warn", "warning", "error")
 _REFERENCE_LOG_FORMATS = ("json", "pretty")
+# Seconds, in both formats, where the config does not say.
+_HEARTBEAT = 900.0
 
 
 def recognise(name: str, document: Any) -> bool:
@@ -87,12 +89,20 @@ def read(reading: Reading, *, own_tool_keys: bool = False) -> list[Spec]:
             config_name=CONFIG_NAME,
             files={CONFIG_NAME: file},
             mqtt=Mqtt(
-                url, _text(document, ("mqtt", "username_env")), _text(document, ("mqtt", "password_env"))
+                url,
+                _text(document, ("mqtt", "username_env")),
+                _text(document, ("mqtt", "password_env")),
+                _heartbeat(document),
             ),
             secrets=tuple(_secrets(file, own_tool_keys)),
             targets=tuple(_targets(file)),
         )
     ]
+
+
+def _heartbeat(document: Any) -> float:
+    value = get(document, ("mqtt", "heartbeat_interval_secs"))
+    return float(value) if isinstance(value, int) and value > 0 else _HEARTBEAT
 
 
 def _text(document: Any, path: Path) -> str | None:

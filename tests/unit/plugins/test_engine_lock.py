@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,18 +25,18 @@ from pathlib import Path
 from ansible_collections.muster.agents.plugins.module_utils.engine.layout import Layout
 from ansible_collections.muster.agents.plugins.module_utils.engine.lock import locked
 
-with locked(Layout(Path(sys.argv[1])), {"user": "ada", "host": "laptop"}):
+with locked(Layout(Path(sys.argv[1])), {"user": "ada", "host": "laptop", "via": sys.argv[2]}):
     print("held", flush=True)
     sys.stdin.read()
 """
 ME = {"user": "grace", "host": "desk"}
 
 
-@pytest.fixture
-def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+@contextmanager
+def held_by(via: str, root: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the lock until its standard input ends."""
     with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(tmp_path)],
+        [sys.executable, "-c", HOLDER, str(root), via],
         env=with_collection(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -44,6 +46,12 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         assert process.stdout.readline() == "held\n"
         yield process
         process.kill()
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    with held_by("deploy", tmp_path) as process:
+        yield process
 
 
 def test_the_second_is_told_who_holds_it_and_since_when(
@@ -110,3 +118,12 @@ def test_a_holder_that_has_not_written_its_name_yet(tmp_path: Path, text: str) -
 def test_only_root_reads_who_holds_it(tmp_path: Path) -> None:
     with locked(Layout(tmp_path), ME):
         assert Layout(tmp_path).lock.stat().st_mode & 0o777 == 0o600
+
+
+def test_nobody_is_turned_away_by_a_health_check(tmp_path: Path) -> None:
+    with held_by("health", tmp_path) as process:
+        ends = threading.Timer(0.5, process.kill)
+        ends.start()
+        with locked(Layout(tmp_path), ME) as waited:
+            assert 0.3 < waited < 4
+        ends.join()

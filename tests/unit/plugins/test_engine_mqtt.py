@@ -64,6 +64,15 @@ def test_a_retained_message_is_read(running: RunningBroker, payload: bytes) -> N
     assert mqtt.read_retained(as_user(running, AGENT), STATUS, TIMEOUT) == payload
 
 
+def test_many_are_read_at_once(running: RunningBroker) -> None:
+    """More than a broker would send with QoS 1 before it waits for confirmations."""
+    topics = [f"/control/agents/many-{number}/status" for number in range(60)]
+    for topic in topics[1:]:
+        retain(running, topic, topic.encode())
+    expected = {topics[0]: None, **{topic: topic.encode() for topic in topics[1:]}}
+    assert mqtt.read_several(as_user(running, AGENT), topics, TIMEOUT) == expected
+
+
 def test_where_nothing_is_retained_the_answer_is_none_at_once(running: RunningBroker) -> None:
     start = time.monotonic()
     assert mqtt.read_retained(as_user(running, AGENT), "/control/agents/nobody/status", TIMEOUT) is None
@@ -309,6 +318,19 @@ def test_a_retained_message_before_the_confirmation_counts_and_a_live_one_does_n
 ) -> None:
     with peer(saying(CONNACK + said)) as broker:
         assert mqtt.read_retained(broker, STATUS, TIMEOUT) == found
+
+
+def test_what_may_not_be_subscribed_to_is_left_out() -> None:
+    other = STATUS.replace(AGENT, OTHER)
+    with peer(saying(CONNACK + b"\x90\x04\x00\x01\x80\x00" + PINGRESP)) as broker:
+        assert mqtt.read_several(broker, [STATUS, other], TIMEOUT) == {other: None}
+
+
+@pytest.mark.parametrize(("code", "refused"), [(4, True), (5, True), (3, False)])
+def test_a_login_that_is_refused_is_told_from_a_broker_that_is_away(code: int, refused: bool) -> None:
+    with peer(saying(b"\x20\x02\x00" + bytes([code]))) as broker, pytest.raises(mqtt.BrokerError) as caught:
+        mqtt.read_several(broker, [STATUS], TIMEOUT)
+    assert isinstance(caught.value, mqtt.LoginRefused) is refused
 
 
 def test_clearing_waits_for_the_right_confirmation() -> None:

@@ -14,6 +14,8 @@ import pytest
 import tomllib
 
 from ansible_collections.muster.agents.plugins.module_utils.engine import envfile, manifest, request
+from ansible_collections.muster.agents.plugins.module_utils.engine.health import Health
+from ansible_collections.muster.agents.plugins.module_utils.engine.manifest import Notify
 from ansible_collections.muster.agents.plugins.plugin_utils import plan as plan_module
 from ansible_collections.muster.agents.plugins.plugin_utils.diagnostics import ERROR, Diagnostic, InputError
 from ansible_collections.muster.agents.plugins.plugin_utils.fleet import Entry, read_fleet
@@ -255,6 +257,29 @@ def test_the_manifest_tells_the_engine_how_to_judge(project: Path) -> None:
     assert document.files["unit"] == sha256(
         workloads(make_plan(inputs(project, fleet), "all"))["writer"]["files"]["unit"]
     )
+
+
+def test_the_manifest_tells_the_engine_how_to_look_after_an_agent(project: Path) -> None:
+    quick = {"readiness": {"period": 2}}
+    fleet = {"researcher": {}, "writer": {"health": quick, "notify": {"run": ["tell"]}}}
+    notify = Notify(("/usr/local/bin/page", "me"), 5.0, "pager")
+    found = workloads(make_plan(inputs(project, fleet, notify=notify), "all"))
+    researcher, writer = (manifest.parse(found[name]["manifest"]) for name in ("researcher", "writer"))
+    assert (researcher.health, researcher.notify) == (Health(), notify)
+    assert writer.health.readiness == replace(Health().readiness, period=2.0)
+    assert writer.health.liveness == Health().liveness
+    assert writer.notify == Notify(("tell",), 30.0, "nobody")
+    assert writer.mqtt is not None and writer.mqtt["heartbeat"] == 900.0
+
+
+def test_a_secret_in_the_words_of_a_notification_is_refused(project: Path) -> None:
+    word = "Authorization: Bearer ghp_" + "0aB1" * 9
+    fleet = {"writer": {"notify": {"run": ["curl", "-H", word, "https://example.org"]}}}
+    (problem,) = refused(inputs(project, fleet))
+    assert problem.startswith(
+        "fleet.writer.notify.run: error MA301: holds a literal secret, which every user of the host"
+    )
+    assert "ghp_" not in problem
 
 
 def test_no_secret_is_in_a_plan(project: Path) -> None:

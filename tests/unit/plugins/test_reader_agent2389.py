@@ -160,10 +160,16 @@ def test_the_published_example_is_refused_for_agent2389(tmp_path: Path) -> None:
     ]
 
 
+def test_how_often_an_agent_gives_a_sign_of_life_is_read(tmp_path: Path) -> None:
+    text = PUBLISHED.replace("[mqtt]\n", "[mqtt]\nheartbeat_interval_secs = 60\n")
+    spec = read(tmp_path, text, as_format="reference")
+    assert spec.mqtt is not None and spec.mqtt.heartbeat == 60.0
+
+
 def test_the_published_example_is_what_the_reference_agent_takes(tmp_path: Path) -> None:
     spec = read(tmp_path, PUBLISHED, as_format="reference")
     assert (spec.agent_id, spec.description) == ("writer-agent", "Writes")
-    assert spec.mqtt == Mqtt(URL, "MQTT_USERNAME", "MQTT_PASSWORD")
+    assert spec.mqtt == Mqtt(URL, "MQTT_USERNAME", "MQTT_PASSWORD", 900.0)
     places = [(one.variable, place_of(one.place.file.source, one.place.path)) for one in spec.secrets]
     assert places == [
         ("MQTT_USERNAME", (8, 1)),
