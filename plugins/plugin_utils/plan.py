@@ -103,7 +103,7 @@ def make_plan(inputs: Inputs, found: Survey, template: UnitTemplate, asked: obje
         ids=sorted(one.agent_id for one in found.instances if one.agent.spec.mqtt is not None),
         rollout=inputs.rollout,
         rollouts={name: policy for name in chosen if (policy := inputs.fleet[name].rollout)},
-        hooks={name: here for name in chosen if (here := _hooks(inputs.fleet[name], CONTROLLER))},
+        hooks={name: here for name in chosen if (here := hooks_of(inputs.fleet[name], CONTROLLER))},
     )
     problems: list[Diagnostic] = []
     for instance in found.instances:
@@ -120,7 +120,8 @@ def make_plan(inputs: Inputs, found: Survey, template: UnitTemplate, asked: obje
     return plan
 
 
-def _hooks(entry: Entry, side: str) -> dict[str, Hook]:
+def hooks_of(entry: Entry, side: str) -> dict[str, Hook]:
+    """Those that run on the host, or on the controller, by moment."""
     return {moment: hook for moment, hook in entry.hooks.items() if hook.where == side}
 
 
@@ -300,7 +301,7 @@ def _manifest(
         about["configs"] = configs
     if secrets:
         about["secrets"] = secrets
-    if hooks := _hooks(entry, HOST):
+    if hooks := hooks_of(entry, HOST):
         about["hooks"] = {
             moment: {"run": list(hook.run), "timeout": hook.timeout} for moment, hook in hooks.items()
         }

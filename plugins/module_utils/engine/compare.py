@@ -27,9 +27,11 @@ from .systemd import Unit
 NOTHING, RECORD, RELOAD, RESTART = "nothing", "record", "reload", "restart"
 _RANKS = (NOTHING, RECORD, RELOAD, RESTART)
 CREDENTIALS = "the key of all passwords"
+SECRETS = "secrets"
 DRIFT = "drift: "  # begins every reason that only a change by hand explains
 RUNTIME_ALTERED, RUNTIME_GONE = DRIFT + "runtime program altered", DRIFT + "the runtime is gone"
 MASKED = DRIFT + "masked"
+SECRETS_ALTERED = DRIFT + "secrets"
 NOT_RECORDED = "not recorded"
 OWED = "mended, not restarted since"
 
@@ -204,11 +206,11 @@ def _compare_secrets(layout: Layout, state: State, change: Change, wanted: Wante
     there = text_of(read_bytes(path))
     started_with = state.workloads.get(change.key, {}).get("secrets")
     if started_with is not None and state.digest(there) != started_with:
-        change.needs(DRIFT + "secrets")
+        change.needs(SECRETS_ALTERED)
         if state.digest(wanted.secrets_text) != started_with:
-            change.needs("secrets")
+            change.needs(SECRETS)
     elif there != wanted.secrets_text:
-        change.needs("secrets")
+        change.needs(SECRETS)
     elif there is not None and not File(b"", 0o600).has_mode(path):
         change.needs(DRIFT + "permissions of the secrets", RECORD)
 

@@ -112,7 +112,7 @@ def _todays(layout: Layout, document: Manifest, given: Mapping[str, str]) -> dic
 def _changes(layout: Layout, targets: list[Target]) -> list[Change]:
     """What differs is found as a deploy finds it, so that a broker's users are reloaded here too."""
     wanted = {
-        one.key: Wanted(one.document, _texts(layout, one.document), one.secrets or {})
+        one.key: Wanted(one.document, releases.texts(layout, one.document), one.secrets or {})
         for one in targets
         if one.document
     }
@@ -120,11 +120,6 @@ def _changes(layout: Layout, targets: list[Target]) -> list[Change]:
     for change in changes:
         change.needs(ROLLBACK, RESTART if change.action == NOTHING else change.action)
     return changes
-
-
-def _texts(layout: Layout, document: Manifest) -> dict[str, str]:
-    directory = layout.release(document.key, document.release)
-    return {name: (directory / name).read_text("utf-8") for name in document.files}
 
 
 def _twin(state: State, request: Request, target: Target) -> str:

@@ -47,7 +47,7 @@ from .state import State, load, make_ready, record, save
 from .switch import Swap, forget, prepare, register, secrets_before, switch
 from .systemd import Unit
 
-DEPLOY, ROLLBACK = "deploy", "rollback"
+DEPLOY, ROLLBACK, ROTATION = "deploy", "rollback", "rotation"
 _HOOKS_AT_ONCE = 4
 
 
@@ -120,7 +120,8 @@ def _transact(
         return refused + revert_open(layout, f"could not be carried out: {_words(error)}")
     forget(swap for several in swaps.values() for swap in several)
     _post_release(going, outcomes)
-    _prune(layout, outcomes + refused, order.keep)
+    if order.via != ROTATION:  # which leaves releases as they are
+        _prune(layout, outcomes + refused, order.keep)
     return refused + outcomes
 
 
