@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.muster.agents.plugins.module_utils.engine.layout import SAFE_NAME
+from ansible_collections.muster.agents.plugins.module_utils.engine.manifest import BACKENDS, ENVIRONMENT_FILE
 from ansible_collections.muster.agents.plugins.plugin_utils.diagnostics import (
     Diagnostic,
     InputError,
@@ -26,7 +27,7 @@ DEFAULT_POOL = "agents"
 WHERE = "fleet"
 _KEYS = (
     "config", "deadline", "environment", "format", "hooks", "hosts", "instances", "min_healthy_time", "overrides", "port",
-    "resources", "rollout", "runtime", "silence",
+    "resources", "rollout", "runtime", "secrets_backend", "silence",
 )  # fmt: skip
 
 
@@ -63,6 +64,7 @@ class Entry:
     silence: Mapping[str, str] = field(default_factory=dict)
     hooks: Mapping[str, Hook] = field(default_factory=dict)
     rollout: Policy | None = None
+    secrets_backend: str = ENVIRONMENT_FILE
 
     def instance_names(self, hosts: Iterable[str]) -> list[str]:
         """`writer`, or `writer-1`, `writer-2`, or one `writer-<host>` for each host of the pool."""
@@ -72,8 +74,27 @@ class Entry:
         return [self.name] if count == 1 else [f"{self.name}-{number}" for number in range(1, count + 1)]
 
 
-def read_fleet(raw: object, problems: list[Diagnostic], rollout: Policy | None = None) -> dict[str, Entry]:
-    """Every entry that can be read at all; every mistake is added to `problems`. `rollout` is the fleet's policy."""
+def read_backend(raw: object, where: str, problems: list[Diagnostic], default: str = ENVIRONMENT_FILE) -> str:
+    """How secrets are kept on the hosts; what is wrong is added to `problems`, as MA403."""
+    if raw is None:
+        return default
+    if raw not in BACKENDS:
+        hint = did_you_mean(str(raw), BACKENDS)
+        problems.append(fleet_error("MA403", where, f"must be {' or '.join(BACKENDS)}", hint))
+        return default
+    return str(raw)
+
+
+def read_fleet(
+    raw: object,
+    problems: list[Diagnostic],
+    rollout: Policy | None = None,
+    secrets_backend: str = ENVIRONMENT_FILE,
+) -> dict[str, Entry]:
+    """Every entry that can be read at all; every mistake is added to `problems`.
+
+    `rollout` and `secrets_backend` are the fleet's, for agents that have none of their own.
+    """
     if not isinstance(raw, Mapping) or not raw:
         message = "no agent in it; write `fleet: {researcher: {}}` in group_vars/all/fleet.yml"
         if raw and not isinstance(raw, Mapping):
@@ -91,7 +112,8 @@ def read_fleet(raw: object, problems: list[Diagnostic], rollout: Policy | None =
             message = "must be a mapping; write {} where there is nothing to say"
             problems.append(fleet_error("MA401", where, message, agent=name))
         else:
-            entries[name] = _entry(name, dict(value or {}), where, problems, rollout or Policy())
+            given = {"secrets_backend": secrets_backend, **(value or {})}
+            entries[name] = _entry(name, given, where, problems, rollout or Policy())
     return entries
 
 
@@ -186,6 +208,7 @@ def _entry(name: str, raw: dict[str, Any], where: str, problems: list[Diagnostic
         rollout=read_policy(raw["rollout"], f"{where}.rollout", problems, rollout, name)
         if raw.get("rollout") is not None
         else None,
+        secrets_backend=read_backend(raw["secrets_backend"], f"{where}.secrets_backend", problems),
     )
 
 

@@ -24,7 +24,12 @@ from ansible_collections.muster.agents.plugins.plugin_utils.diagnostics import (
     fleet_error,
     in_order,
 )
-from ansible_collections.muster.agents.plugins.plugin_utils.fleet import WHERE, Entry, read_fleet
+from ansible_collections.muster.agents.plugins.plugin_utils.fleet import (
+    WHERE,
+    Entry,
+    read_backend,
+    read_fleet,
+)
 from ansible_collections.muster.agents.plugins.plugin_utils.fleet_model import (
     HOST_MEMORY,
     Broker,
@@ -53,6 +58,7 @@ FLEET_OPTIONS: dict[str, dict[str, Any]] = {
     "broker_group": {"type": "str", "default": "broker"},
     "silence": {"type": "raw", "default": {}},
     "rollout": {"type": "raw"},
+    "secrets_backend": {"type": "raw"},
     "strict": {"type": "bool", "default": False},
 }
 _SILENCE, _ROLLOUT = "fleet_silence", "fleet_rollout"
@@ -124,7 +130,8 @@ def _inputs(
     roots = search_roots(variables)
     fleet = options["fleet"]
     rollout = read_policy(options["rollout"], _ROLLOUT, problems)
-    entries = read_fleet(fleet, problems, rollout)
+    backend = read_backend(options["secrets_backend"], "secrets_backend", problems)
+    entries = read_fleet(fleet, problems, rollout, backend)
     values = _HostValues(variables, required=deploying)
     below = functools.lru_cache(maxsize=None)(files_below)
     return Inputs(

@@ -22,8 +22,8 @@ from ansible_collections.muster.agents.plugins.plugin_utils.diagnostics import (
 REFERENCE = "reference"
 _KINDS = ("binary", "python")
 _KEYS = (
-    "artifacts", "check", "config_schema", "environment", "health", "kind", "notify", "run", "single", "tools", "version",
-    "watchdog",
+    "artifacts", "check", "config_schema", "environment", "health", "kind", "notify", "reads_credentials", "run",
+    "single", "tools", "version", "watchdog",
 )  # fmt: skip
 # What stands for a path in `run`, `check` and the environment.
 _WORDS = ("{program}", "{config}", "{config_dir}")
@@ -58,7 +58,8 @@ class Runtime:
     """`run` and `check` are argument vectors with `{program}` and `{config}`; `artifacts` by machine name or `any`.
 
     `config_schema`: a format's name, or the path of the user's own JSON Schema; empty: recognised by content. `tools`: what
-    this build has beside the format's own. `single`: two of it must never run.
+    this build has beside the format's own. `single`: two of it must never run. `reads_credentials`: where secrets are kept as
+    credentials, it reads them from $CREDENTIALS_DIRECTORY by itself.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Runtime:
     config_schema: str = ""
     tools: frozenset[str] = frozenset()
     single: bool = False
+    reads_credentials: bool = False
 
 
 def read_runtimes(raw: object, problems: list[Diagnostic]) -> dict[str, Runtime]:
@@ -160,7 +162,7 @@ def _read(name: str, raw: object, problems: list[Diagnostic]) -> Runtime:
     watchdog = raw.get("watchdog")
     if watchdog is not None and (isinstance(watchdog, bool) or not isinstance(watchdog, int) or watchdog < 1):
         problems.append(fleet_error("MA406", f"{where}.watchdog", "must be a whole number of seconds"))
-    for key in ("notify", "single"):
+    for key in ("notify", "reads_credentials", "single"):
         if not isinstance(raw.get(key, False), bool):
             problems.append(fleet_error("MA406", f"{where}.{key}", "must be true or false"))
     tools = raw.get("tools") or []
@@ -181,6 +183,7 @@ def _read(name: str, raw: object, problems: list[Diagnostic]) -> Runtime:
         config_schema=str(raw.get("config_schema") or ""),
         tools=frozenset(map(str, tools)),
         single=bool(raw.get("single", False)),
+        reads_credentials=bool(raw.get("reads_credentials", False)),
     )
 
 

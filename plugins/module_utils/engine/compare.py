@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import envfile, manifest, systemd
+from . import manifest, secret_files, systemd
 from .errors import EngineError
 from .files import File, read_bytes, read_link, sha256_file
 from .hold import held
@@ -202,16 +202,19 @@ def owed_file(layout: Layout, key: str) -> Path:
 
 
 def _compare_secrets(layout: Layout, state: State, change: Change, wanted: Wanted) -> None:
-    path = layout.secrets_file(change.key)
-    there = text_of(read_bytes(path))
     started_with = state.workloads.get(change.key, {}).get("secrets")
-    if started_with is not None and state.digest(there) != started_with:
+    same = (
+        secret_files.text(layout, change.key) == wanted.secrets_text
+        if started_with is None
+        else state.digest(wanted.secrets_text) == started_with
+    )
+    whole = secret_files.intact(layout, state, change.key)
+    if not whole:
         change.needs(SECRETS_ALTERED)
-        if state.digest(wanted.secrets_text) != started_with:
-            change.needs(SECRETS)
-    elif there != wanted.secrets_text:
+    if not same:
         change.needs(SECRETS)
-    elif there is not None and not File(b"", 0o600).has_mode(path):
+    private = (File(b"", 0o600).has_mode(path) for path in secret_files.files(layout, change.key))
+    if whole and same and not all(private):
         change.needs(DRIFT + "permissions of the secrets", RECORD)
 
 
@@ -249,7 +252,7 @@ def differences(layout: Layout, change: Change, wanted: Wanted) -> list[dict[str
         if f"{DRIFT}{install.path}" in change.reasons:
             before, text = text_of(read_bytes(layout.on_host(install.path))), wanted.texts[install.file]
             found.append(_shown(change, install.path, install.file, before, text))
-    old = envfile.parse(text_of(read_bytes(layout.secrets_file(change.key))) or "")
+    old = secret_files.read(layout, change.key)
     if dict(wanted.secrets) != old:
         after = "".join(
             f"{name}={_secret_word(name, old, wanted.secrets)}\n" for name in sorted(wanted.secrets)

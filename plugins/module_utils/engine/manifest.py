@@ -20,6 +20,7 @@ from .layout import SHA256, Layout, workload_key
 
 FORMAT = 1
 FILE_NAME = "manifest.json"
+ENVIRONMENT_FILE, CREDENTIALS = BACKENDS = ("environment_file", "credentials")
 PRE_RELEASE, POST_RELEASE = "pre_release", "post_release"
 ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
 
@@ -62,7 +63,8 @@ class Hook:
 class Manifest:
     """One release of one workload. `raw` is the document itself, which is what is written and hashed.
 
-    `secrets` says which variables the release needs and where their values come from, never a value.
+    `secrets` says which variables the release needs and where their values come from, never a value; `secrets_backend` how
+    they are kept on the host. With `reads_credentials` the program reads them as systemd's credentials by itself.
     """
 
     key: str
@@ -82,6 +84,8 @@ class Manifest:
     mqtt: Mapping[str, str | None] | None
     hooks: Mapping[str, Hook]  # by PRE_RELEASE and POST_RELEASE
     secrets: Mapping[str, Mapping[str, str]]
+    secrets_backend: str
+    reads_credentials: bool
     raw: Mapping[str, Any]
 
     @property
@@ -152,6 +156,8 @@ def parse(raw: Mapping[str, Any]) -> Manifest:
                 for moment, one in (raw.get("hooks") or {}).items()
             },
             secrets=dict(raw.get("secrets") or {}),
+            secrets_backend=str(raw.get("secrets_backend", ENVIRONMENT_FILE)),
+            reads_credentials=bool(raw.get("reads_credentials")),
             raw=raw,
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -160,6 +166,8 @@ def parse(raw: Mapping[str, Any]) -> Manifest:
     unsafe = [name for name in manifest.files if "/" in name or name.startswith(".") or name == FILE_NAME]
     if absent or unsafe:
         raise EngineError(f"manifest of {manifest.name}: no such file {sorted(absent) or unsafe}")
+    if manifest.secrets_backend not in BACKENDS:
+        raise EngineError(f"manifest of {manifest.name}: no secrets_backend {manifest.secrets_backend!r}")
     return manifest
 
 

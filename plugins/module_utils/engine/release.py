@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import compare, ports, rotation, systemd
+from . import compare, ports, rotation, secret_files, systemd
 from .check import check
 from .compare import DRIFT, NOTHING, RECORD, RELOAD, RESTART, Change, owed_file
 from .errors import EngineError
@@ -37,13 +37,13 @@ from .transaction import DEPLOY, ROTATION, Order, transact, write_down
 
 def stage(layout: Layout, request: Request) -> dict[str, Any]:
     """Lock, stage, check. Returns the report; changes nothing at all with `check_mode`."""
-    systemd.require()
+    version = systemd.require()
     if request.check_mode:
-        return _survey(layout, rotation.completed(layout, request))
+        return _survey(layout, rotation.completed(layout, request), version)
     with locked(layout, request.who) as waited:
         recovered = _begin(layout, request)
         request = rotation.completed(layout, request)
-        report = _survey(layout, request)
+        report = _survey(layout, request, version)
         report["recovered"] = [outcome.as_dict() for outcome in recovered]
         report["seconds"] = {"lock": round(waited, 3)}
         wanted = (item.manifest for key, item in request.wanted.items() if key not in request.look)
@@ -106,8 +106,11 @@ def _owe(layout: Layout, one: Mapping[str, Any]) -> None:
         write(owed_file(layout, one["key"]), one["action"].encode(), 0o600)
 
 
-def _survey(layout: Layout, request: Request) -> dict[str, Any]:
-    """What a switch would do, without doing it. Of the workloads in `look` it is told, and nothing comes of it."""
+def _survey(layout: Layout, request: Request, version: int) -> dict[str, Any]:
+    """What a switch would do, without doing it. Of the workloads in `look` it is told, and nothing comes of it.
+
+    `version` is systemd's.
+    """
     changes = rotation.narrowed(request, compare.compare(layout, request.wanted))
     pending = [change for change in changes if change.action != NOTHING and change.key not in request.look]
     state = load(layout)
@@ -135,6 +138,7 @@ def _survey(layout: Layout, request: Request) -> dict[str, Any]:
         "missing_runtimes": missing_runtimes(layout, (change.manifest for change in pending)),
         "refused": {
             **ports.conflicts(pending),
+            **{one.name: why for one in pending if (why := secret_files.refusal(one.manifest, version))},
             **rotation.refusals(layout, request, pending),
             **_forbidden(pending, request),
         },

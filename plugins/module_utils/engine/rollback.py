@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import compare, envfile, hold, manifest, names, ports, releases, systemd
+from . import compare, envfile, hold, manifest, names, ports, releases, secret_files, systemd
 from .compare import NOTHING, RESTART, Change
 from .errors import EngineError
-from .files import read_bytes
 from .layout import Layout
 from .lock import locked
 from .manifest import Manifest
@@ -96,8 +95,7 @@ def _target(layout: Layout, state: State, request: Request, key: str, hash_file:
 
 def _todays(layout: Layout, document: Manifest, given: Mapping[str, str]) -> dict[str, str]:
     """The secrets that the release needs, as they are today: those given, else those of the host."""
-    here = envfile.parse((read_bytes(layout.secrets_file(document.key)) or b"").decode("utf-8", "replace"))
-    today = {**here, **given}
+    today = {**secret_files.read(layout, document.key), **given}
     if "secrets" not in document.raw:
         return today  # an older version made it, and nothing says what it needs
     missing = sorted(set(document.secrets) - set(today))

@@ -12,10 +12,10 @@ import contextlib
 import dataclasses
 from collections.abc import Iterable, Mapping
 
-from . import envfile, manifest, releases
-from .compare import NOTHING, SECRETS, SECRETS_ALTERED, Change, text_of
+from . import manifest, releases, secret_files
+from .compare import NOTHING, SECRETS, SECRETS_ALTERED, Change
 from .errors import EngineError
-from .files import read_bytes, remove
+from .files import remove
 from .layout import Layout, workload_key
 from .manifest import Manifest
 from .request import Request, Wanted
@@ -46,14 +46,11 @@ def completed(layout: Layout, request: Request) -> Request:
 
 
 def _values(layout: Layout, state: State, document: Manifest, given: Mapping[str, str]) -> dict[str, str]:
-    path = layout.secrets_file(document.key)
-    text = text_of(read_bytes(path))
     others = sorted(set(document.secrets) - set(given))
-    recorded = state.workloads.get(document.key, {}).get("secrets")
-    if others and recorded not in (None, state.digest(text)):
+    if others and not secret_files.intact(layout, state, document.key):
         # What somebody wrote there by hand is not to become what was released.
-        raise EngineError(f"{path} was changed by hand")
-    values = {**envfile.parse(text or ""), **given}
+        raise EngineError(f"{secret_files.place(layout, document)} was changed by hand")
+    values = {**(secret_files.read(layout, document.key) if others else {}), **given}
     missing = [name for name in others if name not in values]
     if missing:
         raise EngineError(f"{', '.join(missing)} is not on this host any more")
@@ -81,12 +78,14 @@ def refusals(layout: Layout, request: Request, pending: Iterable[Change]) -> dic
 
 def sweep(layout: Layout, keys: Iterable[str]) -> None:
     """Remove what lies beside the secrets of these agents and may hold the old ones, such as an editor's copy."""
-    everybodys = {layout.secrets_file(key) for key in load(layout).workloads}
+    known = load(layout).workloads
+    owned = {path for key in known for path in (layout.secrets_file(key), layout.credentials(key))}
     for key in keys:
-        path = layout.secrets_file(key)
-        for left in {
-            *layout.secrets.glob(f"{path.name}?*"),
-            *layout.secrets.glob(f".{path.name}*"),
-        } - everybodys:
+        ours = (layout.secrets_file(key).name, layout.credentials(key).name)
+        beside = {
+            path for name in ours for glob in (f"{name}?*", f".{name}*") for path in layout.secrets.glob(glob)
+        }
+        inside = {*layout.credentials(key).glob("*")} - {*secret_files.files(layout, key)}
+        for left in (beside - owned) | inside:
             with contextlib.suppress(OSError):
                 remove(left)
