@@ -63,7 +63,7 @@ def period(entries: Sequence[dict[str, Any]], key: str, release: str) -> tuple[f
     ended: float | None = None
     for entry in entries:
         at = epoch(entry["time"])
-        if entry["key"] != key or at is None or entry["after"] == entry["before"] != release:
+        if entry["key"] != key or at is None or entry["after"] == entry["before"]:
             continue
         began = at - entry["total"] - 1
         if entry["after"] == release != entry["before"]:
