@@ -86,7 +86,7 @@ class ActionModule(ActionBase):
         request = self._request("stage", options, workloads)
         request["forbid_drift"] = options["fail_on_drift"]
         if self._host in plan["brokers"]:
-            request["workloads"].append(self._broker(plan, variables))
+            request["workloads"] = [*request["workloads"], self._broker(plan, variables)]
             request["look"] = [_BROKER]
         secrets = values_of(self, variables, [one["manifest"] for one in workloads])
         report = call_engine(self, variables, request, secrets)
@@ -282,8 +282,9 @@ class ActionModule(ActionBase):
             elif one.get("warnings"):
                 Display().warning(f"{self._host}: {one['name']}: {'; '.join(one['warnings'])}")
             if went_well(one):
+                did = "stays on" if options["plan"].get("rotation") else "released"
                 Display().display(
-                    f"  {self._host}: {one['name']} released {one['after']} ({one['why']}), healthy"
+                    f"  {self._host}: {one['name']} {did} {one['after']} ({one['why']}), healthy"
                 )
             else:
                 bad.append(f"{self._host}: {sentence(one)}")
@@ -312,9 +313,14 @@ class ActionModule(ActionBase):
         self, phase: str, options: Mapping[str, Any], workloads: list[dict[str, Any]]
     ) -> dict[str, Any]:
         plan = options["plan"]
+        wanted: dict[str, Any] = (
+            {"rotate": [one["manifest"]["name"] for one in workloads]}
+            if plan.get("rotation")
+            else {"workloads": workloads}
+        )
         return {
             "phase": phase,
-            "workloads": [{"manifest": one["manifest"], "files": one["files"]} for one in workloads],
+            **wanted,
             "names": plan["names"],
             "fleet": plan["fleet"],
             "ids": plan["ids"],

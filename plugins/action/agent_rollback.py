@@ -14,9 +14,11 @@ from ansible_collections.muster.agents.plugins.module_utils.engine.outcome impor
 from ansible_collections.muster.agents.plugins.plugin_utils.host_action import DEFER, HostAction
 from ansible_collections.muster.agents.plugins.plugin_utils.host_call import (
     call_engine,
+    secret_names,
     sentence,
     values_of,
 )
+from ansible_collections.muster.agents.plugins.plugin_utils.plan import SECRET
 
 
 class ActionModule(HostAction):
@@ -32,7 +34,7 @@ class ActionModule(HostAction):
         targets: dict[str, str] = options["targets"]
         known = call_engine(self, variables, {"phase": "releases", "names": list(targets)}, {})["releases"]
         needs = [
-            {"kind": "agent", "name": name, "secrets": one["secrets"]}
+            {"kind": "agent", "name": name, "secrets": self._known(one["secrets"], variables)}
             for name, target in targets.items()
             for one in known.get(workload_key("agent", name), ())
             if one["release"] == target
@@ -63,6 +65,17 @@ class ActionModule(HostAction):
         if bad and not options["defer"]:
             result.update(failed=True, msg="\n".join(bad))
         return result
+
+    def _known(
+        self, sources: Mapping[str, Mapping[str, str]], variables: Mapping[str, Any]
+    ) -> dict[str, Mapping[str, str]]:
+        """Without what the vault no longer has: the host may still have its value, and says so where it has not."""
+        vault = secret_names(self, variables)
+        return {
+            variable: source
+            for variable, source in sources.items()
+            if source["from"] != SECRET or source["name"] in vault
+        }
 
 
 def _current(releases: Iterable[Mapping[str, Any]]) -> str | None:

@@ -1,6 +1,6 @@
 # Copyright: muster.agents contributors
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Decides once for all hosts what deploy.yml and rollback.yml do next, and tells at the end what came of it."""
+"""Decides once for all hosts what deploy.yml, rollback.yml and rotate_secrets.yml do next, and tells what came of it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,14 @@ from ansible.utils.display import Display
 from ansible.vars.hostvars import HostVars
 
 from ansible_collections.muster.agents.plugins.plugin_utils import course
+from ansible_collections.muster.agents.plugins.plugin_utils.diagnostics import Diagnostic, InputError
+from ansible_collections.muster.agents.plugins.plugin_utils.fleet import read_fleet
 from ansible_collections.muster.agents.plugins.plugin_utils.fleet_commit import FleetCommit
+from ansible_collections.muster.agents.plugins.plugin_utils.host_call import secret_names
+from ansible_collections.muster.agents.plugins.plugin_utils.rollout import read_policy
+from ansible_collections.muster.agents.plugins.plugin_utils.rotation import CannotRotate, make_rotation
 
-_STEPS = ("begin", "rollback", "broker", "wave", "end")
+_STEPS = ("begin", "rollback", "rotate", "broker", "wave", "end")
 # The mosquitto role's tasks in their order: the last that ran tells.
 _BROKER_TASKS = ("_mosquitto_release", "_mosquitto_installed", "_mosquitto_released")
 
@@ -38,14 +43,18 @@ class ActionModule(ActionBase):
                 "wave": {"type": "int", "default": 0},
                 "names": {"type": "list", "elements": "str", "default": []},
                 "release": {"type": "str", "default": ""},
+                "secrets": {"type": "list", "elements": "str", "default": []},
+                "fleet": {"type": "raw", "default": {}},
+                "rollout": {"type": "raw"},
                 "report": {"type": "str"},
             }
         )[1]
         results = _Results((task_vars or {})["hostvars"])
-        self._folder = str((task_vars or {}).get("inventory_dir") or ".")
+        self._variables: Mapping[str, Any] = task_vars or {}
+        self._folder = str(self._variables.get("inventory_dir") or ".")
         try:
             follows = getattr(self, f"_{options['step']}")(options, results)
-        except course.NoSuchRelease as error:
+        except (course.NoSuchRelease, CannotRotate, InputError) as error:
             return {**result, "failed": True, "msg": str(error)}
         return {**result, "changed": False, **follows}
 
@@ -74,6 +83,28 @@ class ActionModule(ActionBase):
             hosts, results.of(hosts, "_agent_releases"), options["names"], options["release"]
         )
         return {**begun, "source": FleetCommit(self._folder).answer()}
+
+    def _rotate(self, options: Mapping[str, Any], results: _Results) -> dict[str, Any]:
+        found = {
+            host: one["agents"]
+            for host, one in results.of(options["hosts"], "_agent_releases").items()
+            if "agents" in one
+        }
+        problems: list[Diagnostic] = []
+        rollout = read_policy(options["rollout"], "fleet_rollout", problems)
+        fleet = read_fleet(options["fleet"], problems, rollout)
+        if problems:
+            raise InputError(problems)
+        plan = make_rotation(
+            found,
+            options["names"],
+            options["secrets"],
+            secret_names(self, self._variables),
+            fleet,
+            rollout,
+            complete=len(found) == len(options["hosts"]),
+        )
+        return {"plan": {**plan, "source": FleetCommit(self._folder).answer()}}
 
     def _wave(self, options: Mapping[str, Any], results: _Results) -> dict[str, Any]:
         before: course.Course = options["course"]

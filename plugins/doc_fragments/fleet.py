@@ -56,6 +56,14 @@ options:
       - An agent's own C(notify) in the fleet takes its place.
     type: raw
     version_added: 0.4.0
+  secrets_backend:
+    description:
+      - How the secrets of agents are kept on their hosts, where an agent's C(secrets_backend) says nothing else.
+      - C(environment_file) is a file that only root can read. C(credentials) are encrypted at rest by C(systemd-creds), and need
+        systemd 250 or newer.
+      - 'Without it, as C(environment_file).'
+    type: raw
+    version_added: 0.4.0
   silence:
     description:
       - 'Codes that are not reported, each with the reason, such as C({MA201: read by our own fork}).'

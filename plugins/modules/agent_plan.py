@@ -27,7 +27,8 @@ options:
   fleet:
     description:
       - The agents by name, each with any of C(config), C(format), C(hosts), C(instances), C(runtime), C(resources),
-        C(environment), C(overrides), C(port), C(deadline), C(min_healthy_time), C(health), C(notify) and C(silence).
+        C(environment), C(overrides), C(port), C(deadline), C(min_healthy_time), C(rollout), C(hooks), C(health), C(notify),
+        C(secrets_backend) and C(silence).
     type: raw
     required: true
   unit_template:

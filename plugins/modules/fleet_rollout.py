@@ -10,7 +10,7 @@ module: fleet_rollout
 short_description: Decide what a rollout does next, once for all hosts
 version_added: 0.3.0
 description:
-  - The thread through C(deploy.yml) and C(rollback.yml), between the tasks that work on hosts. It reads what those registered, decides which
+  - The thread through C(deploy.yml), C(rollback.yml) and C(rotate_secrets.yml), between the tasks that work on hosts. It reads what those registered, decides which
     hosts switch in which wave and when a rollout stops, and prints the summary.
   - Playbooks of your own hardly need it. It knows the names under which this collection's roles and playbooks register their results.
 options:
@@ -18,10 +18,11 @@ options:
     description:
       - V(begin) reads what staging found and divides it into waves.
       - V(rollback) reads which releases there are and chooses those to go back to.
+      - V(rotate) reads which secrets the current releases use, and plans the rotation of those that are asked for.
       - V(broker) and V(wave) read what came of the broker and of a wave.
       - V(end) prints the summary, and says which hosts failed.
     type: str
-    choices: [begin, rollback, broker, wave, end]
+    choices: [begin, rollback, rotate, broker, wave, end]
     required: true
   hosts:
     description: All hosts of the play, for the first step.
@@ -37,7 +38,7 @@ options:
     type: int
     default: 0
   names:
-    description: In step V(rollback), the agents by fleet key, instance name or agent id; C(all) are all.
+    description: In the steps V(rollback) and V(rotate), the agents by fleet key, instance name or agent id; C(all) are all.
     type: list
     elements: str
     default: []
@@ -45,6 +46,21 @@ options:
     description: In step V(rollback), an id or how it begins; by default the previous proven release of each agent.
     type: str
     default: ''
+  secrets:
+    description: In step V(rotate), only these secrets, by their names in C(agent_secrets).
+    type: list
+    elements: str
+    default: []
+    version_added: 0.4.0
+  fleet:
+    description: In step V(rotate), the inventory's C(fleet), for the agents' own policies and hooks.
+    type: raw
+    default: {}
+    version_added: 0.4.0
+  rollout:
+    description: In step V(rotate), the inventory's C(fleet_rollout).
+    type: raw
+    version_added: 0.4.0
   report:
     description: A file on the controller for the outcome as JSON, written by the step with which it is over.
     type: path
@@ -73,6 +89,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+plan:
+  description: What is to be rotated, in the form that M(muster.agents.agent_release) takes.
+  returned: step is rotate
+  type: dict
 waves:
   description: The waves, each with the agents to C(switch) and to C(retire) by host.
   returned: success

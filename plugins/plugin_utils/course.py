@@ -83,6 +83,7 @@ def begin(plan: Mapping[str, Any], hosts: Sequence[str], staged: Mapping[str, Ma
         "base": base,
         "policy": plan["rollout"],
         "policies": plan["rollouts"],
+        "rotation": plan.get("rotation", False),
     }
 
 
@@ -472,7 +473,8 @@ def _text(rows: Sequence[tuple[str, ...]], counts: Mapping[str, int], course: Co
     lines = [table(("HOST", "AGENT", "RESULT", "RELEASE", "WHY"), rows), ""] if rows else []
     total = ", ".join(f"{counts[word]} {word}" for word in COUNTED)
     if not rows and not any(counts[word] for word in COUNTED if word != "unchanged"):
-        return (
-            f"nothing to change: {counts['unchanged']} agents on {len(course['hosts'])} hosts are as planned"
-        )
+        where = f"{counts['unchanged']} agents on {len(course['hosts'])} hosts"
+        if course.get("rotation"):
+            return f"nothing to rotate: {where} run with the secrets of today"
+        return f"nothing to change: {where} are as planned"
     return "\n".join([*lines, total + (f"; {len(course['held'])} held" if course["held"] else "")])

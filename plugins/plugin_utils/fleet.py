@@ -11,7 +11,11 @@ from typing import Any
 
 from ansible_collections.muster.agents.plugins.module_utils.engine.health import Health
 from ansible_collections.muster.agents.plugins.module_utils.engine.layout import SAFE_NAME
-from ansible_collections.muster.agents.plugins.module_utils.engine.manifest import Notify
+from ansible_collections.muster.agents.plugins.module_utils.engine.manifest import (
+    BACKENDS,
+    ENVIRONMENT_FILE,
+    Notify,
+)
 from ansible_collections.muster.agents.plugins.plugin_utils.diagnostics import (
     Diagnostic,
     InputError,
@@ -29,7 +33,7 @@ DEFAULT_POOL = "agents"
 WHERE = "fleet"
 _KEYS = (
     "config", "deadline", "environment", "format", "health", "hooks", "hosts", "instances", "min_healthy_time", "notify",
-    "overrides", "port", "resources", "rollout", "runtime", "silence",
+    "overrides", "port", "resources", "rollout", "runtime", "secrets_backend", "silence",
 )  # fmt: skip
 
 
@@ -69,6 +73,7 @@ class Entry:
     rollout: Policy | None = None
     health: Health | None = None
     notify: Notify | None = None
+    secrets_backend: str = ENVIRONMENT_FILE
 
     def instance_names(self, hosts: Iterable[str]) -> list[str]:
         """`writer`, or `writer-1`, `writer-2`, or one `writer-<host>` for each host of the pool."""
@@ -78,13 +83,27 @@ class Entry:
         return [self.name] if count == 1 else [f"{self.name}-{number}" for number in range(1, count + 1)]
 
 
+def read_backend(raw: object, where: str, problems: list[Diagnostic], default: str = ENVIRONMENT_FILE) -> str:
+    """How secrets are kept on the hosts; what is wrong is added to `problems`, as MA403."""
+    if raw is None:
+        return default
+    if raw not in BACKENDS:
+        hint = did_you_mean(str(raw), BACKENDS)
+        problems.append(fleet_error("MA403", where, f"must be {' or '.join(BACKENDS)}", hint))
+        return default
+    return str(raw)
+
+
 def read_fleet(
     raw: object,
     problems: list[Diagnostic],
     rollout: Policy | None = None,
     health: Health | None = None,
+    secrets_backend: str = ENVIRONMENT_FILE,
 ) -> dict[str, Entry]:
-    """Every entry that can be read at all; every mistake is added to `problems`. `rollout` and `health` are the fleet's."""
+    """Every entry that can be read at all; every mistake is added to `problems`. `rollout`, `health` and `secrets_backend`
+    are the fleet's.
+    """
     if not isinstance(raw, Mapping) or not raw:
         message = "no agent in it; write `fleet: {researcher: {}}` in group_vars/all/fleet.yml"
         if raw and not isinstance(raw, Mapping):
@@ -102,9 +121,8 @@ def read_fleet(
             message = "must be a mapping; write {} where there is nothing to say"
             problems.append(fleet_error("MA401", where, message, agent=name))
         else:
-            entries[name] = _entry(
-                name, dict(value or {}), where, problems, rollout or Policy(), health or Health()
-            )
+            given = {"secrets_backend": secrets_backend, **(value or {})}
+            entries[name] = _entry(name, given, where, problems, rollout or Policy(), health or Health())
     return entries
 
 
@@ -210,6 +228,7 @@ def _entry(
         if raw.get("health") is not None
         else None,
         notify=read_notify(raw.get("notify"), f"{where}.notify", problems, name),
+        secrets_backend=read_backend(raw["secrets_backend"], f"{where}.secrets_backend", problems),
     )
 
 

@@ -17,9 +17,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.muster.agents.plugins.module_utils.engine import envfile
 from ansible_collections.muster.agents.plugins.module_utils.engine import request as engine_request
-from ansible_collections.muster.agents.plugins.module_utils.engine.errors import EngineError
 from ansible_collections.muster.agents.plugins.module_utils.engine.layout import workload_key
 from ansible_collections.muster.agents.plugins.module_utils.engine.manifest import POST_RELEASE
 from ansible_collections.muster.agents.plugins.module_utils.engine.outcome import (
@@ -33,6 +31,7 @@ from ansible_collections.muster.agents.plugins.module_utils.engine.outcome impor
 from ansible_collections.muster.agents.plugins.plugin_utils import mosquitto
 from ansible_collections.muster.agents.plugins.plugin_utils.engine_archive import engine_archive
 from ansible_collections.muster.agents.plugins.plugin_utils.plan import DERIVED_PASSWORD
+from ansible_collections.muster.agents.plugins.plugin_utils.secret_rule import complaint
 
 _MODULE = "muster.agents.engine_call"
 # The inventory variables that hold secrets. They are read here, at the last moment, and are never a task's argument.
@@ -183,8 +182,8 @@ def _templated(action: ActionBase, value: Any, name: str) -> Any:
     try:
         return action._templar.template(value)
     except Exception:  # noqa: BLE001 - Ansible's own message would show the value
-        hint = "if it holds `{{` or `{%` as it stands, mark it !unsafe"
-        raise AnsibleActionFail(f"{name} cannot be templated; {hint}") from None
+        hint = "a lookup of its own failed; or it holds `{{` or `{%` as it stands, and wants to be marked !unsafe"
+        raise AnsibleActionFail(f"{name} cannot be read: {hint}") from None
 
 
 def values_of(
@@ -203,23 +202,19 @@ class Secrets:
 
     def of(self, sources: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
         """variable → value. Raises AnsibleActionFail naming the variable whose value cannot be one."""
-        values = {variable: self._value(source) for variable, source in sources.items()}
-        try:
-            envfile.render(values)
-        except EngineError as error:
-            raise AnsibleActionFail(f"{SECRETS}: {error}") from None
-        return values
+        return {variable: self._value(source) for variable, source in sources.items()}
 
     def _value(self, source: Mapping[str, str]) -> str:
         name = source["name"]
         if source["from"] == DERIVED_PASSWORD:
             return mosquitto.derive_password(self.credentials_key(), name)
         where = f"{SECRETS}.{name}"
-        value = _templated(self._action, _secret_mapping(self._action, self._vars)[name], where)
-        if value is None or isinstance(value, (Mapping, list, tuple)):
-            raise AnsibleActionFail(
-                f"{where} must be a text or a number, not {'nothing' if value is None else 'a structure'}"
-            )
+        mapping = _secret_mapping(self._action, self._vars)
+        if name not in mapping:
+            raise AnsibleActionFail(f"{where} is not defined for this host")
+        value = _templated(self._action, mapping[name], where)
+        if wrong := complaint(name, value):
+            raise AnsibleActionFail(f"{where} {wrong}")
         return str(value)
 
     def credentials_key(self) -> str:

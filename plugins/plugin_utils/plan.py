@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.muster.agents.plugins.module_utils.engine import envfile, manifest
+from ansible_collections.muster.agents.plugins.module_utils.engine import envfile, loader, manifest
 from ansible_collections.muster.agents.plugins.module_utils.engine.errors import EngineError
 from ansible_collections.muster.agents.plugins.module_utils.engine.files import sha256_bytes
 from ansible_collections.muster.agents.plugins.module_utils.engine.layout import Layout, workload_key
@@ -103,7 +103,7 @@ def make_plan(inputs: Inputs, found: Survey, template: UnitTemplate, asked: obje
         ids=sorted(one.agent_id for one in found.instances if one.agent.spec.mqtt is not None),
         rollout=inputs.rollout,
         rollouts={name: policy for name in chosen if (policy := inputs.fleet[name].rollout)},
-        hooks={name: here for name in chosen if (here := _hooks(inputs.fleet[name], CONTROLLER))},
+        hooks={name: here for name in chosen if (here := hooks_of(inputs.fleet[name], CONTROLLER))},
     )
     problems: list[Diagnostic] = []
     for instance in found.instances:
@@ -120,7 +120,8 @@ def make_plan(inputs: Inputs, found: Survey, template: UnitTemplate, asked: obje
     return plan
 
 
-def _hooks(entry: Entry, side: str) -> dict[str, Hook]:
+def hooks_of(entry: Entry, side: str) -> dict[str, Hook]:
+    """Those that run on the host, or on the controller, by moment."""
     return {moment: hook for moment, hook in entry.hooks.items() if hook.where == side}
 
 
@@ -160,7 +161,7 @@ def _workload(
     texts = {
         **configs,
         "env": _environment_text({**environment, **login}, agent.entry),
-        "unit": _unit(instance, template, sorted(configs), words, bool(secrets)),
+        "unit": _unit(instance, template, sorted(configs), words, sorted(secrets)),
     }
     for artifact in runtime.artifacts.values():
         plan.artifacts[artifact.sha256] = artifact
@@ -237,18 +238,24 @@ def _unit(
     template: UnitTemplate,
     configs: list[str],
     words: Mapping[str, str],
-    with_secrets: bool,
+    secrets: list[str],
 ) -> str:
     agent = instance.agent
     key = workload_key("agent", instance.name)
+    sealed = agent.entry.secrets_backend == manifest.CREDENTIALS
+    load = secrets and sealed and not agent.runtime.reads_credentials
     variables = {
         "name": instance.name,
         "agent_id": instance.agent_id,
         "description": agent.spec.description,
-        "command": [_with_words(word, words) for word in agent.runtime.run],
+        "command": [
+            *([loader.PATH, *secrets, "--"] if load else ()),
+            *(_with_words(word, words) for word in agent.runtime.run),
+        ],
         "configs": configs,
         "release": str(_LAYOUT.current(key)),
-        "secrets_file": str(_LAYOUT.secrets_file(key)) if with_secrets else None,
+        "secrets_file": str(_LAYOUT.secrets_file(key)) if secrets and not sealed else None,
+        "credentials": {name: str(_LAYOUT.credential(key, name)) for name in secrets if sealed},
         "notify": agent.runtime.notify,
         "watchdog": agent.runtime.watchdog,
         "start_timeout": round(agent.entry.deadline) + 30,
@@ -301,10 +308,13 @@ def _manifest(
         about["configs"] = configs
     if secrets:
         about["secrets"] = secrets
+        if entry.secrets_backend == manifest.CREDENTIALS:
+            about["secrets_backend"] = manifest.CREDENTIALS
+            about["reads_credentials"] = runtime.reads_credentials
     about["health"] = dataclasses.asdict(entry.health or inputs.health)
     if notify := entry.notify or inputs.notify:
         about["notify"] = {"run": list(notify.run), "timeout": notify.timeout, "user": notify.user}
-    if hooks := _hooks(entry, HOST):
+    if hooks := hooks_of(entry, HOST):
         about["hooks"] = {
             moment: {"run": list(hook.run), "timeout": hook.timeout} for moment, hook in hooks.items()
         }

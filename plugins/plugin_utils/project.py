@@ -24,7 +24,12 @@ from ansible_collections.muster.agents.plugins.plugin_utils.diagnostics import (
     fleet_error,
     in_order,
 )
-from ansible_collections.muster.agents.plugins.plugin_utils.fleet import WHERE, Entry, read_fleet
+from ansible_collections.muster.agents.plugins.plugin_utils.fleet import (
+    WHERE,
+    Entry,
+    read_backend,
+    read_fleet,
+)
 from ansible_collections.muster.agents.plugins.plugin_utils.fleet_model import (
     HOST_MEMORY,
     Broker,
@@ -56,6 +61,7 @@ FLEET_OPTIONS: dict[str, dict[str, Any]] = {
     "rollout": {"type": "raw"},
     "health": {"type": "raw"},
     "notify": {"type": "raw"},
+    "secrets_backend": {"type": "raw"},
     "strict": {"type": "bool", "default": False},
 }
 _SILENCE, _ROLLOUT, _HEALTH, _NOTIFY = "fleet_silence", "fleet_rollout", "fleet_health", "fleet_notify"
@@ -128,7 +134,8 @@ def _inputs(
     fleet = options["fleet"]
     rollout = read_policy(options["rollout"], _ROLLOUT, problems)
     health = read_health(options["health"], _HEALTH, problems)
-    entries = read_fleet(fleet, problems, rollout, health)
+    backend = read_backend(options["secrets_backend"], "secrets_backend", problems)
+    entries = read_fleet(fleet, problems, rollout, health, backend)
     values = _HostValues(variables, required=deploying)
     below = functools.lru_cache(maxsize=None)(files_below)
     return Inputs(

@@ -23,8 +23,8 @@ REFERENCE = "reference"
 METRICS = "/metrics"
 _KINDS = ("binary", "python")
 _KEYS = (
-    "artifacts", "check", "config_schema", "environment", "health", "kind", "metrics", "notify", "run", "single", "tools",
-    "version", "watchdog",
+    "artifacts", "check", "config_schema", "environment", "health", "kind", "metrics", "notify", "reads_credentials", "run",
+    "single", "tools", "version", "watchdog",
 )  # fmt: skip
 # What stands for a path in `run`, `check` and the environment.
 _WORDS = ("{program}", "{config}", "{config_dir}")
@@ -60,6 +60,7 @@ class Runtime:
 
     `config_schema`: a format's name, or the path of the user's own JSON Schema; empty: recognised by content. `tools`: what
     this build has beside the format's own. `single`: two of it must never run. `metrics`: where it answers with Prometheus text.
+    `reads_credentials`: where secrets are kept as credentials, it reads them from $CREDENTIALS_DIRECTORY by itself.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Runtime:
     tools: frozenset[str] = frozenset()
     single: bool = False
     metrics: str | None = None
+    reads_credentials: bool = False
 
 
 def read_runtimes(raw: object, problems: list[Diagnostic]) -> dict[str, Runtime]:
@@ -163,7 +165,7 @@ def _read(name: str, raw: object, problems: list[Diagnostic]) -> Runtime:
     watchdog = raw.get("watchdog")
     if watchdog is not None and (isinstance(watchdog, bool) or not isinstance(watchdog, int) or watchdog < 1):
         problems.append(fleet_error("MA406", f"{where}.watchdog", "must be a whole number of seconds"))
-    for key in ("notify", "single"):
+    for key in ("notify", "reads_credentials", "single"):
         if not isinstance(raw.get(key, False), bool):
             problems.append(fleet_error("MA406", f"{where}.{key}", "must be true or false"))
     # Only of the reference agent it is known without a word; agent2389 answers there with JSON.
@@ -190,6 +192,7 @@ def _read(name: str, raw: object, problems: list[Diagnostic]) -> Runtime:
         tools=frozenset(map(str, tools)),
         single=bool(raw.get("single", False)),
         metrics=metrics or None,
+        reads_credentials=bool(raw.get("reads_credentials", False)),
     )
 
 

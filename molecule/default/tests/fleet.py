@@ -68,6 +68,11 @@ class Agent:
         """One property of the unit, as systemd knows it now."""
         return str(self.machine.check_output("systemctl show --value -p %s %s", name, self.unit))
 
+    def environ(self) -> dict[str, str]:
+        """The environment of the agent's process."""
+        raw = self.machine.check_output(f"cat /proc/{self.pid}/environ")
+        return dict(entry.split("=", 1) for entry in raw.split("\0") if entry)
+
     def get(self, path: str) -> tuple[int, str]:
         """HTTP status (0: nobody answers) and body of the agent's own server, asked on its host."""
         answer = self.machine.run(
@@ -80,6 +85,24 @@ class Agent:
 def machine(host: str) -> Machine:
     """A host of the inventory, as root."""
     return testinfra.get_host(f"docker://{TEST.name}-{host}")
+
+
+def start_python(host: str, script: str) -> subprocess.Popen[str]:
+    """Start a Python program as root on a host; what it is told goes to its standard input, and not into its arguments."""
+    return subprocess.Popen(
+        ["docker", "exec", "-i", f"{TEST.name}-{host}", "python3", "-I", "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run_python(host: str, script: str, told: Any) -> Any:
+    """Run such a program to its end: JSON in, JSON out."""
+    running = start_python(host, script)
+    output, _ = running.communicate(json.dumps(told))
+    assert running.returncode == 0, f"{host}: {output}"
+    return json.loads(output)
 
 
 def start(playbook: str, *arguments: str) -> subprocess.Popen[str]:

@@ -24,18 +24,12 @@ def marks(agents: dict[str, fleet.Agent]) -> list[str]:
     return [*MARKS, *(derived_password(fleet.CREDENTIALS_KEY, user) for user in users)]
 
 
-def environ(agent: fleet.Agent) -> dict[str, str]:
-    """The environment of the agent's process."""
-    raw = agent.machine.check_output(f"cat /proc/{agent.pid}/environ")
-    return dict(entry.split("=", 1) for entry in raw.split("\0") if entry)
-
-
 def test_any_printable_secret_reaches_its_agent_unharmed(researcher: fleet.Agent) -> None:
-    assert environ(researcher)["SERPER_API_KEY"] == SERPER
+    assert researcher.environ()["SERPER_API_KEY"] == SERPER
 
 
 def test_an_agent_gets_no_secret_that_its_config_does_not_name(neighbour: fleet.Agent) -> None:
-    assert "SERPER_API_KEY" not in environ(neighbour)
+    assert "SERPER_API_KEY" not in neighbour.environ()
 
 
 def test_secret_files_are_roots_alone(agents: dict[str, fleet.Agent]) -> None:
@@ -52,7 +46,7 @@ def test_rotation_shows_no_secret_and_makes_no_release(
         output = fleet.deploy(*options, rotated).output
         assert [mark for mark in marks(agents) if mark in output] == []
     after = fleet.agents()["researcher"]
-    assert environ(after)["SERPER_API_KEY"] == f"canary-rotated-77c0 {SERPER}"
+    assert after.environ()["SERPER_API_KEY"] == f"canary-rotated-77c0 {SERPER}"
     assert after.release == researcher.release
 
 

@@ -99,7 +99,12 @@ def _check_config(layout: Layout, wanted: Wanted, scratch: Path) -> str | None:
         *(f"LoadCredential={name}:{release / name}" for name in document.configs),
         f"EnvironmentFile={scratch / 'env'}",
     ]
-    if wanted.secrets_text is not None:
+    if document.reads_credentials:
+        make_directory(scratch / "secrets", 0o700)
+        for name, value in wanted.secrets.items():
+            write(scratch / "secrets" / name, value.encode(), 0o600)
+            properties.append(f"LoadCredential={name}:{scratch / 'secrets' / name}")
+    elif wanted.secrets_text is not None:
         write(scratch / "secrets.env", wanted.secrets_text.encode(), 0o600)
         properties.append(f"EnvironmentFile={scratch / 'secrets.env'}")
     done = systemd.run(

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import manifest, systemd
+from . import manifest, secret_files, systemd
 from .compare import NOT_RECORDED, RECORD, RELOAD, RESTART, Change, owed_file
 from .errors import EngineError
 from .files import remove
@@ -100,7 +100,7 @@ def commit(layout: Layout, state: State, change: Change, watch: Watch, secrets_t
         "unit": document.unit,
         "base": document.base,
         "agent_id": document.gate.agent_id,
-        "secrets": state.digest(secrets_text),
+        **secret_files.record(layout, state, document, secrets_text),
     }
     remove(owed_file(layout, document.key))
     return outcome

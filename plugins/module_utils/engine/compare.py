@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import envfile, manifest, systemd
+from . import manifest, secret_files, systemd
 from .errors import EngineError
 from .files import File, read_bytes, read_link, sha256_file
 from .hold import held
@@ -27,9 +27,11 @@ from .systemd import Unit
 NOTHING, RECORD, RELOAD, RESTART = "nothing", "record", "reload", "restart"
 _RANKS = (NOTHING, RECORD, RELOAD, RESTART)
 CREDENTIALS = "the key of all passwords"
+SECRETS = "secrets"
 DRIFT = "drift: "  # begins every reason that only a change by hand explains
 RUNTIME_ALTERED, RUNTIME_GONE = DRIFT + "runtime program altered", DRIFT + "the runtime is gone"
 MASKED = DRIFT + "masked"
+SECRETS_ALTERED = DRIFT + "secrets"
 NOT_RECORDED = "not recorded"
 OWED = "mended, not restarted since"
 
@@ -203,16 +205,19 @@ def owed_file(layout: Layout, key: str) -> Path:
 
 
 def _compare_secrets(layout: Layout, state: State, change: Change, wanted: Wanted) -> None:
-    path = layout.secrets_file(change.key)
-    there = text_of(read_bytes(path))
     started_with = state.workloads.get(change.key, {}).get("secrets")
-    if started_with is not None and state.digest(there) != started_with:
-        change.needs(DRIFT + "secrets")
-        if state.digest(wanted.secrets_text) != started_with:
-            change.needs("secrets")
-    elif there != wanted.secrets_text:
-        change.needs("secrets")
-    elif there is not None and not File(b"", 0o600).has_mode(path):
+    same = (
+        secret_files.text(layout, change.key) == wanted.secrets_text
+        if started_with is None
+        else state.digest(wanted.secrets_text) == started_with
+    )
+    whole = secret_files.intact(layout, state, change.key)
+    if not whole:
+        change.needs(SECRETS_ALTERED)
+    if not same:
+        change.needs(SECRETS)
+    private = (File(b"", 0o600).has_mode(path) for path in secret_files.files(layout, change.key))
+    if whole and same and not all(private):
         change.needs(DRIFT + "permissions of the secrets", RECORD)
 
 
@@ -250,7 +255,7 @@ def differences(layout: Layout, change: Change, wanted: Wanted) -> list[dict[str
         if f"{DRIFT}{install.path}" in change.reasons:
             before, text = text_of(read_bytes(layout.on_host(install.path))), wanted.texts[install.file]
             found.append(_shown(change, install.path, install.file, before, text))
-    old = envfile.parse(text_of(read_bytes(layout.secrets_file(change.key))) or "")
+    old = secret_files.read(layout, change.key)
     if dict(wanted.secrets) != old:
         after = "".join(
             f"{name}={_secret_word(name, old, wanted.secrets)}\n" for name in sorted(wanted.secrets)

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import drift, envfile, manifest, names, releases
+from . import drift, manifest, names, releases, secret_files
 from .drift import Drift
 from .errors import EngineError
 from .files import read_bytes, sha256_bytes
 from .layout import Layout
 from .manifest import Manifest
-from .mask import masked, secret_values
+from .mask import masked
 from .state import State
 from .status import Seen, look
 
@@ -59,7 +59,10 @@ def _of_file(layout: Layout, document: Manifest, one: Drift) -> str:
     if released is None:
         return ""
     now = _text(read_bytes(Path(one.path)))
-    return masked(_unified(f"released/{name}", one.path, released, now), _secrets(layout, document.key))
+    # Somebody may have written a secret by hand where none belongs.
+    return masked(
+        _unified(f"released/{name}", one.path, released, now), secret_files.hide(layout, document.key)
+    )
 
 
 def _released(layout: Layout, document: Manifest, name: str) -> str | None:
@@ -76,11 +79,6 @@ def _released(layout: Layout, document: Manifest, name: str) -> str | None:
 
 def _text(data: bytes | None) -> str:
     return (data or b"").decode("utf-8", "replace")
-
-
-def _secrets(layout: Layout, key: str) -> list[str]:
-    """Somebody may have written one by hand where none belongs."""
-    return secret_values({key: envfile.parse(_text(read_bytes(layout.secrets_file(key))))})
 
 
 def _unified(before_name: str, after_name: str, before: str, after: str) -> str:

@@ -9,9 +9,9 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import envfile, hold, manifest
+from . import hold, manifest, secret_files
 from .compare import current_release
-from .files import read_bytes, sha256_file
+from .files import sha256_file
 from .layout import Layout
 from .manifest import Manifest
 from .releases import Hasher
@@ -83,19 +83,17 @@ def _installs(layout: Layout, document: Manifest, unit: Unit) -> list[Drift]:
 
 def _secrets(layout: Layout, document: Manifest, state: State) -> list[Drift]:
     """Of secrets only the names are told."""
-    path = layout.secrets_file(document.key)
-    data = read_bytes(path)
-    text = (data or b"").decode("utf-8", "replace")
-    found = envfile.parse(text)
+    found = secret_files.names(layout, document.key)
     # Releases of older versions do not say what they need.
-    needed = set(document.secrets) if "secrets" in document.raw else set(found)
-    details = [f"{name} is missing" for name in sorted(needed - set(found))]
-    details += [f"{name} was added" for name in sorted(set(found) - needed)]
-    released = state.workloads.get(document.key, {}).get("secrets")
-    if not details and released not in (None, state.digest(text if data is not None else None)):
+    needed = set(document.secrets) if "secrets" in document.raw else found
+    details = [f"{name} is missing" for name in sorted(needed - found)]
+    details += [f"{name} was added" for name in sorted(found - needed)]
+    if not details and not secret_files.intact(layout, state, document.key):
         details.append("altered")
-    if data is not None and stat.S_IMODE(path.stat().st_mode) & 0o077:
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in secret_files.files(layout, document.key)]
+    if any(mode & 0o077 for mode in modes):
         details.append("others than root may read it")
+    path = secret_files.place(layout, document)
     return [Drift("secrets", str(path), "; ".join(details))] if details else []
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import functools
 import socket
 import sys
 import time
@@ -17,7 +18,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from . import (
-    envfile,
     health,
     health_memory,
     health_notify,
@@ -25,11 +25,11 @@ from . import (
     hold,
     names,
     presence,
+    secret_files,
     status,
     systemd,
 )
 from .errors import Busy, EngineError
-from .files import read_bytes
 from .gate import probe, probe_life
 from .health import Look, Record, Track, Verdict
 from .health_memory import Memory
@@ -54,10 +54,10 @@ RESTARTED = "restarted"
 class Agent:
     """One agent in the course of a round."""
 
+    layout: Layout
     key: str
     document: Manifest
     unit: Unit
-    secrets: Mapping[str, str]
     look: Look
     track: Track
     record: Record
@@ -68,6 +68,11 @@ class Agent:
     @property
     def name(self) -> str:
         return names.name_of(self.key)
+
+    @functools.cached_property
+    def secrets(self) -> Mapping[str, str]:
+        """Read only for who needs them: a round comes every few seconds, and to decrypt them is a program for each."""
+        return secret_files.read(self.layout, self.key)
 
     @property
     def broker(self) -> str | None:
@@ -152,12 +157,11 @@ def _agents(layout: Layout, state: State, memory: Memory, now: float) -> Iterabl
             continue
         unit = seen.unit
         age = max(0.0, now - unit.active_since) if unit.running else 0.0
-        text = (read_bytes(layout.secrets_file(seen.key)) or b"").decode("utf-8", "replace")
         yield Agent(
+            layout=layout,
             key=seen.key,
             document=seen.document,
             unit=unit,
-            secrets=envfile.parse(text),
             look=Look(_phase(unit), unit.invocation, age, _words(unit)),
             track=memory.tracks.get(seen.key, Track()),
             record=memory.records.get(seen.key, Record()),
@@ -260,6 +264,8 @@ def _just_back(memory: Memory, agent: Agent) -> bool:
 
 def _masked(agent: Agent) -> Look:
     """What an agent answers may hold anything, also its own secrets."""
+    if not (agent.look.alive or agent.look.ready):
+        return agent.look
     hide = secret_values({agent.key: agent.secrets})
     return replace(
         agent.look,

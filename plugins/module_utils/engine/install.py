@@ -16,14 +16,14 @@ import sys
 import zipfile
 from pathlib import Path
 
-from . import boot, completion
+from . import boot, completion, loader
 from .errors import EngineError
 from .files import File, link, make_directory, put, remove, sha256_bytes
 from .layout import Layout
 
 COMMAND = "/usr/local/bin/muster"
 # Further files of the engine's own: (absolute path, text, mode).
-FILES = ((completion.BASH_FILE, completion.bash(), 0o644),)
+FILES = ((completion.BASH_FILE, completion.bash(), 0o644), (loader.PATH, loader.TEXT, 0o755))
 _UNCHECKED_HASH = 1  # what PEP 552 calls a .pyc that is believed as it is
 
 

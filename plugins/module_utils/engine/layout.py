@@ -87,6 +87,14 @@ class Layout:
         """The environment file with the secrets of a workload, outside its releases."""
         return self.secrets / f"{self.workload(key).name}.env"
 
+    def credentials(self, key: str) -> Path:
+        """The directory with the encrypted secrets of a workload."""
+        return self.secrets / f"{self.workload(key).name}.creds"
+
+    def credential(self, key: str, name: str) -> Path:
+        """The file with one encrypted secret."""
+        return self.credentials(key) / f"{name}.cred"
+
     def on_host(self, path: str) -> Path:
         """An absolute path of the host, below `root`."""
         if not path.startswith("/") or ".." in path.split("/"):

@@ -17,11 +17,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
-from . import envfile, history, systemd
+from . import history, secret_files, systemd
 from .errors import EngineError
-from .files import read_bytes
 from .layout import Layout
-from .mask import masked, secret_values
+from .mask import masked
 from .names import name_of
 from .table import epoch, written
 
@@ -64,7 +63,7 @@ def period(entries: Sequence[dict[str, Any]], key: str, release: str) -> tuple[f
     ended: float | None = None
     for entry in entries:
         at = epoch(entry["time"])
-        if entry["key"] != key or at is None or entry["after"] == entry["before"] != release:
+        if entry["key"] != key or at is None or entry["after"] == entry["before"]:
             continue
         began = at - entry["total"] - 1
         if entry["after"] == release != entry["before"]:
@@ -76,7 +75,7 @@ def period(entries: Sequence[dict[str, Any]], key: str, release: str) -> tuple[f
 def show(layout: Layout, key: str, unit: str, chosen: Selection) -> int:
     """Print the lines as they come. Returns journalctl's exit status."""
     with _journalctl(journal_arguments(layout, key, unit, chosen, as_json=False)) as process:
-        hide = _secrets(layout, key)
+        hide = secret_files.hide(layout, key)
         try:
             for line in _stream(process):
                 sys.stdout.write(masked(line, hide))
@@ -91,7 +90,7 @@ def show(layout: Layout, key: str, unit: str, chosen: Selection) -> int:
 
 def entries(layout: Layout, key: str, unit: str, chosen: Selection) -> Iterator[dict[str, Any]]:
     """{"time", "priority", "pid", "invocation", "message"} of each line. Raises EngineError with journalctl's own words."""
-    hide = _secrets(layout, key)
+    hide = secret_files.hide(layout, key)
     with _journalctl(journal_arguments(layout, key, unit, chosen, as_json=True)) as process:
         for line in _stream(process):
             yield _entry(json.loads(line), hide)
@@ -131,8 +130,3 @@ def _entry(raw: dict[str, Any], hide: Sequence[str]) -> dict[str, Any]:
         "invocation": raw.get("_SYSTEMD_INVOCATION_ID") or raw.get("INVOCATION_ID"),
         "message": masked(str(message or ""), hide),
     }
-
-
-def _secrets(layout: Layout, key: str) -> list[str]:
-    text = (read_bytes(layout.secrets_file(key)) or b"").decode("utf-8", "replace")
-    return secret_values({key: envfile.parse(text)})

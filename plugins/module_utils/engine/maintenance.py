@@ -11,14 +11,13 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from . import envfile, hold, manifest, names, releases, systemd
+from . import hold, manifest, names, releases, secret_files, systemd
 from .compare import RESTART
 from .errors import EngineError
-from .files import read_bytes
 from .gate import Watch, start_and_gate
 from .layout import Layout
 from .lock import locked
-from .mask import masked, secret_values
+from .mask import masked
 from .recover import recover
 from .request import Request
 from .state import State, load, record, save
@@ -142,8 +141,7 @@ def _watch(layout: Layout, state: State, key: str) -> Watch | str:
 def _outcome(layout: Layout, key: str, watch: Watch | str) -> dict[str, Any]:
     if isinstance(watch, str):
         return {"name": names.name_of(key), "ready": False, "reason": watch, "log": [], "seconds": {}}
-    text = (read_bytes(layout.secrets_file(key)) or b"").decode("utf-8", "replace")
-    hide = secret_values({key: envfile.parse(text)})
+    hide = secret_files.hide(layout, key)
     return {
         "name": names.name_of(key),
         "ready": watch.healthy,

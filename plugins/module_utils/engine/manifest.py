@@ -23,6 +23,7 @@ FORMAT = 1
 FILE_NAME = "manifest.json"
 # Beside what the manifest names, for the unit: the id, which the manifest's own digest is and no file in it can hold.
 ID_FILE = "release.env"
+ENVIRONMENT_FILE, CREDENTIALS = BACKENDS = ("environment_file", "credentials")
 PRE_RELEASE, POST_RELEASE = "pre_release", "post_release"
 ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
 
@@ -74,7 +75,8 @@ class Notify:
 class Manifest:
     """One release of one workload. `raw` is the document itself, which is what is written and hashed.
 
-    `secrets` says which variables the release needs and where their values come from, never a value.
+    `secrets` says which variables the release needs and where their values come from, never a value; `secrets_backend` how
+    they are kept on the host. With `reads_credentials` the program reads them as systemd's credentials by itself.
     """
 
     key: str
@@ -96,6 +98,8 @@ class Manifest:
     notify: Notify | None
     hooks: Mapping[str, Hook]  # by PRE_RELEASE and POST_RELEASE
     secrets: Mapping[str, Mapping[str, str]]
+    secrets_backend: str
+    reads_credentials: bool
     raw: Mapping[str, Any]
 
     @property
@@ -174,6 +178,8 @@ def parse(raw: Mapping[str, Any]) -> Manifest:
                 for moment, one in (raw.get("hooks") or {}).items()
             },
             secrets=dict(raw.get("secrets") or {}),
+            secrets_backend=str(raw.get("secrets_backend", ENVIRONMENT_FILE)),
+            reads_credentials=bool(raw.get("reads_credentials")),
             raw=raw,
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -184,6 +190,8 @@ def parse(raw: Mapping[str, Any]) -> Manifest:
     ]
     if absent or unsafe:
         raise EngineError(f"manifest of {manifest.name}: no such file {sorted(absent) or unsafe}")
+    if manifest.secrets_backend not in BACKENDS:
+        raise EngineError(f"manifest of {manifest.name}: no secrets_backend {manifest.secrets_backend!r}")
     return manifest
 
 

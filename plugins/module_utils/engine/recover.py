@@ -77,7 +77,8 @@ def sweep(layout: Layout, directories: Iterable[Path] = ()) -> None:
     """
     shared = {layout.lib, layout.units, *directories}
     found = [path for directory in shared for path in our_leftovers(directory)]
-    found += leftovers(layout.secrets)
+    for directory in (layout.secrets, *layout.secrets.glob("*.creds")):
+        found += leftovers(directory)
     found += layout.run.glob(f"{SCRATCH}*")
     for kind in KINDS.values():
         for workload in (layout.lib / kind).glob("*"):

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import compare, health_timer, ports, systemd
+from . import compare, health_timer, ports, rotation, secret_files, systemd
 from .check import check
 from .compare import DRIFT, NOTHING, RECORD, RELOAD, RESTART, Change, owed_file
 from .errors import EngineError
@@ -23,7 +23,7 @@ from .install import install
 from .layout import Layout
 from .lock import locked
 from .mask import masked, secret_values
-from .outcome import REFUSED, Outcome
+from .outcome import REFUSED, RELEASED, Outcome
 from .presence import twin
 from .prune import prune
 from .recover import recover
@@ -32,17 +32,18 @@ from .retire import moved_away, orphans
 from .stage import make_room, missing_packages, missing_runtimes, stage_release, stage_runtimes
 from .state import load
 from .switch import whole
-from .transaction import DEPLOY, Order, transact, write_down
+from .transaction import DEPLOY, ROTATION, Order, transact, write_down
 
 
 def stage(layout: Layout, request: Request) -> dict[str, Any]:
     """Lock, stage, check. Returns the report; changes nothing at all with `check_mode`."""
-    systemd.require()
+    version = systemd.require()
     if request.check_mode:
-        return _survey(layout, request)
+        return _survey(layout, rotation.completed(layout, request), version)
     with locked(layout, request.who) as waited:
         recovered = _begin(layout, request)
-        report = _survey(layout, request)
+        request = rotation.completed(layout, request)
+        report = _survey(layout, request, version)
         report["recovered"] = [outcome.as_dict() for outcome in recovered]
         report["seconds"] = {"lock": round(waited, 3)}
         wanted = (item.manifest for key, item in request.wanted.items() if key not in request.look)
@@ -106,9 +107,12 @@ def _owe(layout: Layout, one: Mapping[str, Any]) -> None:
         write(owed_file(layout, one["key"]), one["action"].encode(), 0o600)
 
 
-def _survey(layout: Layout, request: Request) -> dict[str, Any]:
-    """What a switch would do, without doing it. Of the workloads in `look` it is told, and nothing comes of it."""
-    changes = compare.compare(layout, request.wanted)
+def _survey(layout: Layout, request: Request, version: int) -> dict[str, Any]:
+    """What a switch would do, without doing it. Of the workloads in `look` it is told, and nothing comes of it.
+
+    `version` is systemd's.
+    """
+    changes = rotation.narrowed(request, compare.compare(layout, request.wanted))
     pending = [change for change in changes if change.action != NOTHING and change.key not in request.look]
     state = load(layout)
     hide = secret_values(request.secrets)
@@ -133,7 +137,12 @@ def _survey(layout: Layout, request: Request) -> dict[str, Any]:
         ],
         "missing_packages": missing_packages(layout, (item.manifest for item in request.wanted.values())),
         "missing_runtimes": missing_runtimes(layout, (change.manifest for change in pending)),
-        "refused": {**ports.conflicts(pending), **_forbidden(pending, request)},
+        "refused": {
+            **ports.conflicts(pending),
+            **{one.name: why for one in pending if (why := secret_files.refusal(one.manifest, version))},
+            **rotation.refusals(layout, request, pending),
+            **_forbidden(pending, request),
+        },
         "held": {change.name: change.held for change in changes if change.held is not None},
         "here": [item.manifest.name for item in request.wanted.values()],
         "ids": sorted(str(entry["agent_id"]) for entry in state.workloads.values() if entry.get("agent_id")),
@@ -161,13 +170,17 @@ def switch_over(layout: Layout, request: Request) -> dict[str, Any]:
     """Switch, gate, commit or revert, prune: for every workload that differs, each with its own outcome."""
     with locked(layout, request.who, wait=10.0) as waited:
         recovered = _begin(layout, request)
+        request = rotation.completed(layout, request)
         hide = secret_values(request.secrets)
         seconds = {**request.staged_seconds, "lock": request.staged_seconds.get("lock", 0.0) + waited}
-        order = Order(request.parallel, request.keep, DEPLOY, request.who, hide, seconds)
+        via = ROTATION if request.rotate else DEPLOY
+        order = Order(request.parallel, request.keep, via, request.who, hide, seconds)
         changes, refused = _refuse_unfit(layout, request, _changes(layout, request))
         write_down(layout, refused, order)
         texts = {key: wanted.secrets_text for key, wanted in request.wanted.items()}
         outcomes = refused + transact(layout, changes, texts, order)
+        if request.rotate:
+            rotation.sweep(layout, [one.key for one in outcomes if one.result == RELEASED])
         return {
             "outcomes": [outcome.as_dict() for outcome in outcomes],
             "recovered": [outcome.as_dict() for outcome in recovered],
@@ -176,7 +189,7 @@ def switch_over(layout: Layout, request: Request) -> dict[str, Any]:
 
 def _changes(layout: Layout, request: Request) -> list[Change]:
     """What differs, and what stage has mended on disk (`force`): that goes through the gate, too."""
-    changes = compare.compare(layout, request.wanted)
+    changes = rotation.narrowed(request, compare.compare(layout, request.wanted))
     for change in changes:
         if change.action == NOTHING and change.name in request.force:
             change.needs("mended", RECORD)

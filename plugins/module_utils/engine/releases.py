@@ -154,6 +154,12 @@ def damage(layout: Layout, document: Manifest, hash_file: Hasher) -> str:
     return ""
 
 
+def texts(layout: Layout, document: Manifest) -> dict[str, str]:
+    """Name → text of the files of a release, as they are on disk."""
+    directory = layout.release(document.key, document.release)
+    return {name: (directory / name).read_text("utf-8") for name in document.files}
+
+
 def _staged(directory: Path) -> float:
     """Seconds since the epoch; the manifest is written once, when the release is staged."""
     path = directory / manifest.FILE_NAME

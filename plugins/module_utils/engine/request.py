@@ -40,8 +40,9 @@ class Request:
     to restart although nothing differs, `forbid` reasons for which a change is refused, and `forbid_drift` refuses to mend
     what was changed by hand. Of the workloads in `look` it is only said what would change. `target` is the release (or how
     its id begins) to roll back to, "" for the previous proven one, and `targets` says so for agents by their names; `keep`
-    is how many proven releases stay; `note` is a person's reason for holding an agent. `staged_seconds` is how long this
-    host's phases before the switch took.
+    is how many proven releases stay; `note` is a person's reason for holding an agent. `rotate` names agents that stay on
+    their release and get new secrets: `secrets` holds only the values that change. `staged_seconds` is how long this host's
+    phases before the switch took.
     """
 
     phase: str
@@ -64,6 +65,7 @@ class Request:
     target: str
     targets: Mapping[str, str]
     note: str
+    rotate: tuple[str, ...]
     staged_seconds: Mapping[str, float]
     keep: int
     parallel: int
@@ -115,6 +117,7 @@ def _request(raw: Mapping[str, Any]) -> Request:
         target=str(raw.get("target", "")),
         targets=dict(raw.get("targets", {})),
         note=str(raw.get("note", "")),
+        rotate=tuple(raw.get("rotate", ())),
         staged_seconds={str(phase): float(taken) for phase, taken in raw.get("staged_seconds", {}).items()},
         keep=max(1, int(raw.get("keep", KEEP))),
         parallel=int(raw.get("parallel", 8)),

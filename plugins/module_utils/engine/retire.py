@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from . import envfile, health_timer, hold, manifest, presence, systemd
+from . import health_timer, hold, manifest, presence, secret_files, systemd
 from .errors import EngineError
-from .files import read_bytes, remove
+from .files import remove
 from .layout import KINDS, Layout, workload_key
 from .lock import locked
 from .maintenance import hold_movers
@@ -95,13 +95,13 @@ def _remove_one(
     entry = _entry(state, key)
     name, release = entry["name"], state.release(key)
     unit = str(state.workloads[key].get("unit") or f"agent-{name}.service")
-    secrets = envfile.parse((read_bytes(layout.secrets_file(key)) or b"").decode("utf-8", "replace"))
+    secrets = secret_files.read(layout, key)
     try:
         document = manifest.read(layout, key, release or "")
     except EngineError:
         systemd.run("systemctl", "disable", "--now", "--", unit)
         remove(layout.units / unit)
-        remove(layout.secrets_file(key))
+        secret_files.forget(layout, key)
         warning = "its release was damaged; the retained status on the broker was not cleared"
     else:
         # Secrets go last, so that a removal that was interrupted can still take leave of the broker.

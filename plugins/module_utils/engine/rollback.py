@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import compare, envfile, hold, manifest, names, ports, releases, systemd
+from . import compare, envfile, hold, manifest, names, ports, releases, secret_files, systemd
 from .compare import NOTHING, RESTART, Change
 from .errors import EngineError
-from .files import read_bytes
 from .layout import Layout
 from .lock import locked
 from .manifest import Manifest
@@ -96,8 +95,7 @@ def _target(layout: Layout, state: State, request: Request, key: str, hash_file:
 
 def _todays(layout: Layout, document: Manifest, given: Mapping[str, str]) -> dict[str, str]:
     """The secrets that the release needs, as they are today: those given, else those of the host."""
-    here = envfile.parse((read_bytes(layout.secrets_file(document.key)) or b"").decode("utf-8", "replace"))
-    today = {**here, **given}
+    today = {**secret_files.read(layout, document.key), **given}
     if "secrets" not in document.raw:
         return today  # an older version made it, and nothing says what it needs
     missing = sorted(set(document.secrets) - set(today))
@@ -112,7 +110,7 @@ def _todays(layout: Layout, document: Manifest, given: Mapping[str, str]) -> dic
 def _changes(layout: Layout, targets: list[Target]) -> list[Change]:
     """What differs is found as a deploy finds it, so that a broker's users are reloaded here too."""
     wanted = {
-        one.key: Wanted(one.document, _texts(layout, one.document), one.secrets or {})
+        one.key: Wanted(one.document, releases.texts(layout, one.document), one.secrets or {})
         for one in targets
         if one.document
     }
@@ -120,11 +118,6 @@ def _changes(layout: Layout, targets: list[Target]) -> list[Change]:
     for change in changes:
         change.needs(ROLLBACK, RESTART if change.action == NOTHING else change.action)
     return changes
-
-
-def _texts(layout: Layout, document: Manifest) -> dict[str, str]:
-    directory = layout.release(document.key, document.release)
-    return {name: (directory / name).read_text("utf-8") for name in document.files}
 
 
 def _twin(state: State, request: Request, target: Target) -> str:

@@ -38,7 +38,8 @@ _HISTORY_BYTES = 4 << 20
 class State:
     """What is current and proven, and the unfinished transaction if there is one.
 
-    `workloads`: key → {"release", "proven": [ids, newest last], "unit", "base", "agent_id", "secrets": digest}.
+    `workloads`: key → {"release", "proven": [ids, newest last], "unit", "base", "agent_id", "secrets": digest},
+    and with encrypted secrets "sealed", the digest of their files.
     `transaction`: {"began", "via", "who", "before": {key: release or None}, "after": {key: release},
     "touched": {key: see `transaction.py`}}.
     `salt` makes the digests of secrets useless anywhere else.

@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import VERSION, drift, envfile, history, hold, manifest, names, releases, systemd
+from . import VERSION, drift, history, hold, manifest, names, releases, secret_files, systemd
 from .errors import EngineError
-from .files import read_bytes
 from .gate import probe
 from .layout import Layout
 from .manifest import Manifest
-from .mask import masked, secret_values
+from .mask import masked
 from .state import State, load
 from .systemd import Unit
 from .table import duration, moment, short, table, written
@@ -123,8 +122,7 @@ def _drift(layout: Layout, state: State, one: Seen, hash_file: releases.Hasher) 
 
 def _masked(layout: Layout, key: str, text: str) -> str:
     """What an agent answers may hold anything, also its own secrets."""
-    secrets = envfile.parse((read_bytes(layout.secrets_file(key)) or b"").decode("utf-8", "replace"))
-    return masked(text, secret_values({key: secrets}))
+    return masked(text, secret_files.hide(layout, key))
 
 
 def unfinished(layout: Layout) -> dict[str, Any] | None:

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import manifest, systemd
+from . import manifest, secret_files, systemd
 from .errors import EngineError
-from .files import Entry, File, Link, beside, fsync_directory, make_directory, read_bytes, remove
+from .files import Entry, File, Link, beside, fsync_directory, make_directory, remove
 from .layout import Layout
-from .manifest import Manifest
+from .manifest import CREDENTIALS, Manifest
 
 _NEW, _OLD = "new", "old"
 
@@ -61,16 +61,17 @@ def prepare(
     a file cannot be written.
     """
     document = whole(layout, key, release)
-    there = _entries(layout, document, secrets_text)
+    there: dict[Path, Entry | None] = {
+        **_entries(layout, document),
+        **secret_files.entries(layout, document, secrets_text),
+    }
     back = _entries_before(layout, key, before)
     swaps: list[Swap] = []
     path = layout.secrets
     try:
-        _make_secrets_directory(layout)
+        _make_secrets_directories(layout, document)
         for path in sorted({*there, *back}):
-            swap = _prepare_one(
-                path, there.get(path), back.get(path), secret=path == layout.secrets_file(key)
-            )
+            swap = _prepare_one(path, there.get(path), back.get(path), secret=layout.secrets in path.parents)
             if swap is not None:
                 swaps.append(swap)
         for directory in {swap.path.parent for swap in swaps}:
@@ -86,19 +87,19 @@ def _words(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error).strip("'\"")
 
 
-def _make_secrets_directory(layout: Layout) -> None:
+def _make_secrets_directories(layout: Layout, document: Manifest) -> None:
     make_directory(layout.secrets.parent)
     make_directory(layout.secrets, 0o700)
+    if document.secrets_backend == CREDENTIALS:
+        make_directory(layout.credentials(document.key), 0o700)
 
 
-def _entries(layout: Layout, document: Manifest, secrets_text: str | None) -> dict[Path, Entry | None]:
-    """Everything that a release has outside of its own directory."""
+def _entries(layout: Layout, document: Manifest) -> dict[Path, Entry | None]:
+    """Everything that a release has outside of its own directory, but for its secrets."""
     key = document.key
     directory = layout.release(key, document.release)
-    secrets = None if secrets_text is None else File(secrets_text.encode(), 0o600)
     return {
         layout.current(key): Link(f"releases/{document.release}"),
-        layout.secrets_file(key): secrets,
         **{
             layout.on_host(install.path): File(
                 (directory / install.file).read_bytes(), install.mode, install.group
@@ -113,7 +114,7 @@ def _entries_before(layout: Layout, key: str, release: str | None) -> dict[Path,
     if release is None:
         return {}
     try:
-        return _entries(layout, whole(layout, key, release), None)
+        return _entries(layout, whole(layout, key, release))
     except EngineError:
         return {}
 
@@ -186,13 +187,6 @@ def forget(swaps: Iterable[Swap]) -> None:
                 remove(beside(swap.path, word))
 
 
-def secrets_before(layout: Layout, key: str) -> str:
-    """The secrets that the release before this one ran with, while the transaction is open."""
-    path = layout.secrets_file(key)
-    data = read_bytes(beside(path, _OLD)) or read_bytes(path) or b""
-    return data.decode("utf-8", "replace")
-
-
 def whole(layout: Layout, key: str, release: str) -> Manifest:
     """The manifest of a release that is on disk byte for byte. Raises EngineError where it is not."""
     document = manifest.read(layout, key, release)
@@ -208,7 +202,7 @@ def take_down(layout: Layout, key: str, document: Manifest) -> None:
     stop(document.unit)
     for install in document.installs:
         remove(layout.on_host(install.path))
-    remove(layout.secrets_file(key))
+    secret_files.forget(layout, key)
     remove(layout.current(key))
 
 

@@ -64,14 +64,15 @@ class Unit:
         return f"ended with result {self.result!r}"
 
 
-def run(*arguments: str, timeout: float = 90.0) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, timeout: float = 90.0, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command to its end. Raises EngineError where it does not end within `timeout` seconds."""
     environment = {**os.environ, "LC_ALL": "C.UTF-8", "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0"}
     try:
         return subprocess.run(
             arguments,
             env=environment,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            input=stdin,
             capture_output=True,
             encoding="utf-8",
             errors="replace",

@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import envfile, health_timer, hold, hooks, manifest, systemd
+from . import health_timer, hold, hooks, manifest, secret_files, systemd
 from .commit import Failure, Touched, commit, revert
 from .compare import MASKED, NOTHING, RECORD, Change
 from .errors import EngineError
@@ -44,10 +44,10 @@ from .recover import revert_open
 from .request import KEEP
 from .room import Need, require_room
 from .state import State, load, make_ready, record, save
-from .switch import Swap, forget, prepare, register, secrets_before, switch
+from .switch import Swap, forget, prepare, register, switch
 from .systemd import Unit
 
-DEPLOY, ROLLBACK = "deploy", "rollback"
+DEPLOY, ROLLBACK, ROTATION = "deploy", "rollback", "rotation"
 _HOOKS_AT_ONCE = 4
 
 
@@ -120,7 +120,8 @@ def _transact(
         return refused + revert_open(layout, f"could not be carried out: {_words(error)}")
     forget(swap for several in swaps.values() for swap in several)
     _post_release(going, outcomes)
-    _prune(layout, outcomes + refused, order.keep)
+    if order.via != ROTATION:  # which leaves releases as they are
+        _prune(layout, outcomes + refused, order.keep)
     if warning := health_timer.ensure(layout, load(layout)):
         (refused + outcomes)[0].warnings.append(warning)
     return refused + outcomes
@@ -160,7 +161,7 @@ def _needs(layout: Layout, changes: list[Change], secrets: Mapping[str, str | No
     for change in changes:
         sizes = {install.path: _size(layout, change, install.file) for install in change.manifest.installs}
         needs += [Need(layout.on_host(path).parent, 2 * size, 2) for path, size in sizes.items()]
-        needs.append(Need(layout.secrets, len(secrets[change.key] or ""), 1))
+        needs.append(secret_files.need(layout, change.manifest, secrets[change.key]))
         needs.append(Need(layout.workload(change.key), 0, 2))
     return needs
 
@@ -326,7 +327,7 @@ def _commit(layout: Layout, state: State, change: Change, watch: Watch, secrets_
     if change.before and old_id not in (None, change.manifest.gate.agent_id):
         with contextlib.suppress(EngineError):
             old = manifest.read(layout, change.key, change.before)
-            warning = clear(old, envfile.parse(secrets_before(layout, change.key)))
+            warning = clear(old, secret_files.read_before(layout, change.key))
     outcome = commit(layout, state, change, watch, secrets_text)
     outcome.warnings += [warning] if warning else []
     return outcome

@@ -118,6 +118,7 @@ def test_a_release_s_time_is_found_in_the_history(tmp_path: Path) -> None:
         tmp_path,
         line(time="1970-01-01T00:10:00Z", before=None, after=A, seconds={"gate": 9.0}),
         line(time="1970-01-01T00:20:00Z", seconds={}),
+        line(time="1970-01-01T00:30:00Z", via="rotation", before=B, seconds={}),
     )
     assert period(found, KEY, A) == (590.0, 1200.0)
     assert period(found, KEY, B) == (1199.0, None)

@@ -62,7 +62,7 @@ def test_another_engine_takes_its_place(tmp_path: Path, program: Path) -> None:
     install.install(layout)
     assert layout.engine.read_bytes() == program.read_bytes()
     mine = install.compiled(layout, program).name
-    assert sorted(os.listdir(layout.engine.parent)) == [mine, "muster.pyz"]
+    assert sorted(os.listdir(layout.engine.parent)) == [mine, "muster.pyz", "with-secrets"]
 
 
 def imported_from(layout: Layout) -> str:

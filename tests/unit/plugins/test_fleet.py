@@ -260,3 +260,24 @@ def test_an_unknown_name_lists_the_known_and_the_nearest() -> None:
         "agent: error MA404: no agent 'reseacher' in the fleet; known are editor, research, writer "
         "(did you mean researcher?)",
     ]
+
+
+def test_an_agents_own_backend_for_secrets_goes_before_the_fleets() -> None:
+    found: list[Diagnostic] = []
+    raw = {"writer": {}, "editor": {"secrets_backend": "environment_file"}}
+    entries = fleet_module.read_fleet(raw, found, secrets_backend="credentials")
+    assert {name: one.secrets_backend for name, one in entries.items()} == {
+        "writer": "credentials",
+        "editor": "environment_file",
+    }
+    assert read_fleet({"writer": {}})["writer"].secrets_backend == "environment_file"
+
+
+@pytest.mark.parametrize("raw", ["credential", "vault", True, ["credentials"], {}])
+def test_an_unknown_backend_for_secrets_is_told_with_those_there_are(raw: object) -> None:
+    found: list[Diagnostic] = []
+    fleet_module.read_fleet({"writer": {"secrets_backend": raw}}, found)
+    (one,) = found
+    assert (one.code, one.path) == ("MA403", "fleet.writer.secrets_backend")
+    assert "must be environment_file or credentials" in str(one)
+    assert ("did you mean credentials?" in str(one)) == (raw in ("credential", ["credentials"]))

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -244,6 +245,29 @@ def test_an_agent_without_secrets_has_no_file_of_them(project: Path) -> None:
     found = workloads(make_plan(inputs(project, {"writer": {}}, broker=OTHERS), "all"))["writer"]
     assert "secrets" not in found["manifest"]
     assert "/etc/muster/secrets" not in found["files"]["unit"]
+
+
+def test_encrypted_secrets_are_loaded_for_a_program_that_wants_them_in_its_environment(project: Path) -> None:
+    fleet = {name: {**(entry or {}), "secrets_backend": "credentials"} for name, entry in FLEET.items()}
+    found = workloads(make_plan(inputs(project, fleet), "writer"))["writer-1"]
+    unit = found["files"]["unit"]
+    loaded = "\nExecStart=/usr/local/lib/muster/with-secrets MQTT_PASSWORD OPENAI_API_KEY -- "
+    assert loaded in unit
+    folder = "/etc/muster/secrets/writer-1.creds"
+    assert f"\nLoadCredentialEncrypted=OPENAI_API_KEY:{folder}/OPENAI_API_KEY.cred\n" in unit
+    assert "/etc/muster/secrets/writer-1.env" not in unit
+    assert found["manifest"]["secrets_backend"] == "credentials"
+
+
+def test_a_program_that_reads_credentials_is_started_by_itself(project: Path) -> None:
+    given = inputs(project, {"writer": {"secrets_backend": "credentials"}})
+    runtimes = {
+        name: dataclasses.replace(one, reads_credentials=True) for name, one in given.runtimes.items()
+    }
+    found = workloads(make_plan(dataclasses.replace(given, runtimes=runtimes), "writer"))["writer"]
+    assert "with-secrets" not in found["files"]["unit"]
+    assert "\nLoadCredentialEncrypted=OPENAI_API_KEY:" in found["files"]["unit"]
+    assert found["manifest"]["reads_credentials"] is True
 
 
 def test_the_manifest_tells_the_engine_how_to_judge(project: Path) -> None:

@@ -32,6 +32,7 @@ VARIABLES: dict[str, Any] = {
     "configs": ["agent.toml"],
     "release": RELEASE,
     "secrets_file": "/etc/muster/secrets/writer.env",
+    "credentials": {},
     "notify": True,
     "watchdog": 60,
     "start_timeout": 150,
@@ -174,6 +175,15 @@ def test_the_environment_comes_before_the_secrets() -> None:
         "EnvironmentFile=/etc/muster/secrets/writer.env",
     ]
     assert not any("secrets" in line for line in lines(secrets_file=None))
+
+
+def test_encrypted_secrets_are_credentials() -> None:
+    file = "/etc/muster/secrets/writer.creds/API_KEY.cred"
+    found = lines(secrets_file=None, credentials={"API_KEY": file})
+    assert f"LoadCredentialEncrypted=API_KEY:{file}" in found
+    assert [line for line in found if line.startswith("EnvironmentFile=")] == [
+        f"EnvironmentFile={RELEASE}/env"
+    ]
 
 
 def test_only_a_runtime_that_notifies_is_waited_for_and_watched() -> None:
