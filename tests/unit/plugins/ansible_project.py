@@ -87,10 +87,10 @@ class AnsibleProject:
     def validate(self, inventory: str, *arguments: str, **environment: str) -> Done:
         return self.run("ansible-playbook", VALIDATE, "-i", inventory, *arguments, **environment)
 
-    def check(self, *options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def check(self, *options: Mapping[str, Any], module: str = MODULE) -> list[dict[str, Any]]:
         """What the module returns for each of several options, in one run."""
         tasks: list[dict[str, Any]] = [
-            {MODULE: one, "register": f"result_{number}", "ignore_errors": True}
+            {module: one, "register": f"result_{number}", "ignore_errors": True}
             for number, one in enumerate(options)
         ]
         results = ", ".join(f"result_{number}" for number in range(len(options)))
@@ -105,13 +105,11 @@ class AnsibleProject:
         assert isinstance(results_of_all, list)
         return results_of_all
 
-    def ad_hoc(
-        self, options: Mapping[str, Any], *arguments: str, module: str = MODULE, **environment: str
-    ) -> Done:
+    def ad_hoc(self, options: Mapping[str, Any], *arguments: str, **environment: str) -> Done:
         """The module from a shell."""
         given = ["-a", json.dumps(options)] if options else []
         environment = {"ANSIBLE_CALLBACK_RESULT_FORMAT": "json", **environment}
-        return self.run("ansible", "localhost", "-m", module, *given, *arguments, **environment)
+        return self.run("ansible", "localhost", "-m", MODULE, *given, *arguments, **environment)
 
 
 def findings(text: str) -> list[str]:

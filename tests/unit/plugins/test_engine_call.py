@@ -7,13 +7,14 @@ from __future__ import annotations
 import base64
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ansible_collections.muster.agents.plugins.module_utils.engine import request as engine_request
 from ansible_collections.muster.agents.plugins.plugin_utils.engine_archive import engine_archive
 from ansible_collections.muster.agents.plugins.plugin_utils.host_call import _packed
-from tests.unit.plugins.ansible_project import AnsibleProject, Done
+from tests.unit.plugins.ansible_project import AnsibleProject
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the module wants root")
 
@@ -23,7 +24,7 @@ def project(tmp_path: Path) -> AnsibleProject:
     return AnsibleProject(tmp_path)
 
 
-def call(project: AnsibleProject, **more: str) -> Done:
+def call(project: AnsibleProject, **more: str) -> dict[str, Any]:
     """Ask this machine for a phase that no engine knows: that answers, and looks at nothing."""
     asked = {"format": engine_request.FORMAT, "phase": "frobnicate", "workloads": []}
     arguments = {
@@ -32,23 +33,24 @@ def call(project: AnsibleProject, **more: str) -> Done:
         "secrets": _packed({}),
         **more,
     }
-    return project.ad_hoc(arguments, module="muster.agents.engine_call")
+    (result,) = project.check(arguments, module="muster.agents.engine_call")
+    return result
 
 
 def test_an_engine_that_is_not_there_is_asked_for(project: AnsibleProject) -> None:
-    assert call(project).result["report"]["kind"] == "no_engine"
+    assert call(project)["report"]["kind"] == "no_engine"
 
 
 def test_an_engine_that_came_along_answers_and_leaves_nothing(
     project: AnsibleProject, tmp_path: Path
 ) -> None:
-    done = call(project, engine=base64.b64encode(engine_archive()[0]).decode())
-    assert done.result["report"] == {"error": "unknown phase 'frobnicate'", "kind": "refused"}
+    result = call(project, engine=base64.b64encode(engine_archive()[0]).decode())
+    assert result["report"] == {"error": "unknown phase 'frobnicate'", "kind": "refused"}
     assert not list(tmp_path.rglob(".muster-*.pyz"))
 
 
 def test_an_engine_that_arrives_altered_is_not_run(project: AnsibleProject) -> None:
     altered = engine_archive()[0] + b"\0"
-    done = call(project, engine=base64.b64encode(altered).decode())
-    assert done.status == 2
-    assert "the engine arrived with another digest than announced; nothing was installed" in done.text
+    result = call(project, engine=base64.b64encode(altered).decode())
+    assert result["failed"]
+    assert result["msg"] == "the engine arrived with another digest than announced; nothing was installed"
