@@ -16,7 +16,9 @@ from ansible_collections.muster.agents.plugins.module_utils.engine.outcome impor
 from ansible_collections.muster.agents.plugins.plugin_utils import artifacts
 from ansible_collections.muster.agents.plugins.plugin_utils.broker import (
     BROKER,
+    broker_material,
     broker_options,
+    broker_secrets,
     broker_workload,
 )
 from ansible_collections.muster.agents.plugins.plugin_utils.diagnostics import InputError
@@ -84,10 +86,11 @@ class ActionModule(ActionBase):
         workloads = self._workloads(options)
         request = self._request("stage", options, workloads)
         request["forbid_drift"] = options["fail_on_drift"]
-        if self._host in plan["brokers"]:
-            request["workloads"].append(self._broker(plan, variables))
-            request["look"] = [_BROKER]
         secrets = values_of(self, variables, [one["manifest"] for one in workloads])
+        if self._host in plan["brokers"]:
+            workload, secrets[_BROKER] = self._broker(plan, variables)
+            request["workloads"].append(workload)
+            request["look"] = [_BROKER]
         report = call_engine(self, variables, request, secrets)
         changed = self._recovered(report)
         needed = report["missing_runtimes"]
@@ -128,10 +131,14 @@ class ActionModule(ActionBase):
             result.update({"problem": refusal} if options["defer"] else {"failed": True, **refusal})
         return result
 
-    def _broker(self, plan: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
-        """The broker as it is to be in the end, only to be compared: its own task releases it."""
+    def _broker(
+        self, plan: Mapping[str, Any], variables: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, str]]:
+        """The broker as it is to be in the end, and its secrets; only to be compared: its own task releases it."""
         key = Secrets(self, variables).credentials_key()
-        return broker_workload(broker_options(self, variables), key, plan["ids"])
+        options = broker_options(self, variables)
+        material = broker_material(self, options, variables)
+        return broker_workload(options, key, plan["ids"], material), broker_secrets(material)
 
     def _warn(self, report: Mapping[str, Any], versions: Mapping[str, str | None]) -> None:
         for one in report["workloads"]:

@@ -44,13 +44,14 @@ _CLIENT_TOPICS = (
 
 @dataclass(frozen=True)
 class Listener:
-    """One address that the broker listens on; `bind_address` None stands for every address of the host.
+    """One address that the broker listens on; `bind_address` None stands for every address of the host. `tls`: encrypted.
 
     Raises ValueError for a port or an address that cannot be one.
     """
 
     port: int = 1883
     bind_address: str | None = None
+    tls: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what would change the meaning of the line."""
@@ -61,16 +62,18 @@ class Listener:
 
 
 # Agents on other hosts must reach it, so it takes every address; each user needs a password and has an ACL. It is
-# plain TCP, for a network that is the team's own: elsewhere bind it to a private address.
+# plain TCP, for a network that is the team's own.
 PRIVATE_NETWORK = Listener()
 
 
 @dataclass(frozen=True)
 class BrokerPaths:
-    """Where the two other files stand on the broker's host; its `mosquitto` user must be able to read them."""
+    """Where the other files stand on the broker's host; its `mosquitto` user must be able to read them."""
 
     passwords: str = "/etc/mosquitto/muster.passwords"
     acl: str = "/etc/mosquitto/muster.acl"
+    certificate: str = "/etc/mosquitto/muster.crt"
+    key: str = "/etc/mosquitto/muster.key"
 
 
 @dataclass(frozen=True)
@@ -162,14 +165,16 @@ def render_conf(settings: BrokerSettings, paths: BrokerPaths) -> str:
             # Else the kernel holds a message back until the one before has been acknowledged, mostly for 40 ms.
             "set_tcp_nodelay true",
             "",
-            *(_listener_line(listener) for listener in settings.listeners),
+            *(line for listener in settings.listeners for line in _listener_lines(listener, paths)),
             *settings.extra,
         ]
     )
 
 
-def _listener_line(listener: Listener) -> str:
-    return " ".join(["listener", str(listener.port), *filter(None, [listener.bind_address])])
+def _listener_lines(listener: Listener, paths: BrokerPaths) -> list[str]:
+    words = ["listener", str(listener.port), *filter(None, [listener.bind_address])]
+    files = [f"certfile {paths.certificate}", f"keyfile {paths.key}"] if listener.tls else []
+    return [" ".join(words), *files]
 
 
 def _keyed(key: str, purpose: str, username: str) -> bytes:

@@ -43,6 +43,8 @@ from ansible_collections.muster.agents.plugins.plugin_utils.runtimes import Arti
 from ansible_collections.muster.agents.plugins.plugin_utils.spec import Mqtt
 
 _LAYOUT = Layout()
+# The file of an agent's release with what it verifies the broker with.
+_BROKER_CA = "broker-ca.pem"
 
 
 @dataclass(frozen=True)
@@ -157,14 +159,17 @@ def _workload(
     if nested:
         message = f"{', '.join(nested)}: the systemd target takes the files of one folder, none below it"
         raise InputError([fleet_error("MA425", f"fleet.{agent.name}.config", message, agent=agent.name)])
+    mqtt = _resolved(spec.mqtt, environment)
+    ca = inputs.broker.ca if inputs.broker and mqtt and mqtt.url == inputs.broker.url else ""
     texts = {
         **configs,
         "env": _environment_text({**environment, **login}, agent.entry),
-        "unit": _unit(instance, template, sorted(configs), words, bool(secrets)),
+        "unit": _unit(instance, template, sorted(configs), words, bool(secrets), bool(ca)),
     }
+    if ca:
+        texts[_BROKER_CA] = ca
     for artifact in runtime.artifacts.values():
         plan.artifacts[artifact.sha256] = artifact
-    mqtt = _resolved(spec.mqtt, environment)
     return {
         "manifest": _manifest(instance, mqtt, texts, sorted(configs), login, secrets),
         "files": texts,
@@ -238,6 +243,7 @@ def _unit(
     configs: list[str],
     words: Mapping[str, str],
     with_secrets: bool,
+    with_ca: bool,
 ) -> str:
     agent = instance.agent
     key = workload_key("agent", instance.name)
@@ -249,6 +255,7 @@ def _unit(
         "configs": configs,
         "release": str(_LAYOUT.current(key)),
         "secrets_file": str(_LAYOUT.secrets_file(key)) if with_secrets else None,
+        "broker_ca": _BROKER_CA if with_ca else None,
         "notify": agent.runtime.notify,
         "watchdog": agent.runtime.watchdog,
         "start_timeout": round(agent.entry.deadline) + 30,
@@ -314,4 +321,6 @@ def _manifest(
             "username_env": mqtt.username_env,
             "password_env": mqtt.password_env,
         }
+        if _BROKER_CA in texts:
+            about["mqtt"]["ca"] = texts[_BROKER_CA]
     return about

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import envfile, manifest, systemd
+from . import envfile, manifest, secret_files, systemd
 from .errors import EngineError
 from .files import File, read_bytes, read_link, sha256_file
 from .hold import held
@@ -31,6 +31,7 @@ DRIFT = "drift: "  # begins every reason that only a change by hand explains
 RUNTIME_ALTERED, RUNTIME_GONE = DRIFT + "runtime program altered", DRIFT + "the runtime is gone"
 MASKED = DRIFT + "masked"
 NOT_RECORDED = "not recorded"
+BROKER_RESTARTED = "the broker was restarted"
 OWED = "mended, not restarted since"
 
 
@@ -143,7 +144,7 @@ def _compare_releases(layout: Layout, change: Change, runtimes: Runtimes) -> Non
     )
     for name in differing:
         change.needs(name, RELOAD if name in new.reload and name in old.files else RESTART)
-    if old.installs != new.installs:
+    if (old.installs, old.secret_installs) != (new.installs, new.secret_installs):
         change.needs("where files are installed", _action_of(_moved(old, new), new))
     if old.runtime != new.runtime:
         change.needs("runtime")
@@ -158,7 +159,7 @@ def _compare_releases(layout: Layout, change: Change, runtimes: Runtimes) -> Non
 
 def _moved(old: Manifest, new: Manifest) -> set[str]:
     """Files whose place, permissions or group differ."""
-    return {install.file for install in {*old.installs} ^ {*new.installs}}
+    return {install.file for install in {*old.all_installs} ^ {*new.all_installs}}
 
 
 def _action_of(files: Iterable[str], document: Manifest) -> str:
@@ -180,6 +181,7 @@ def _compare_disk(layout: Layout, change: Change, current: Manifest, runtimes: R
         change.needs(fault)
     for install in current.installs:
         _compare_install(layout, change, current, install)
+    _compare_secret_files(layout, change, current)
     owed = read_bytes(owed_file(layout, change.key))
     if owed is not None:
         change.needs(OWED, RELOAD if owed.decode("ascii", "replace") == RELOAD else RESTART)
@@ -194,6 +196,16 @@ def _compare_install(layout: Layout, change: Change, current: Manifest, install:
         change.needs(f"{DRIFT}permissions of {install.path}", action)
 
 
+def _compare_secret_files(layout: Layout, change: Change, current: Manifest) -> None:
+    try:
+        there = secret_files.entries(layout, current, text_of(read_bytes(layout.secrets_file(change.key))))
+    except EngineError:
+        return  # the file of secrets itself was altered, which is told of that
+    for path, entry in there.items():
+        if entry is not None and not entry.is_at(path):
+            change.needs(f"{DRIFT}{path}", _action_of([manifest.SECRETS], current))
+
+
 def owed_file(layout: Layout, key: str) -> Path:
     """Is there from when a damaged release was mended on disk until the process, which may have read it, was restarted."""
     return layout.workload(key) / "restart-owed"
@@ -202,13 +214,14 @@ def owed_file(layout: Layout, key: str) -> Path:
 def _compare_secrets(layout: Layout, state: State, change: Change, wanted: Wanted) -> None:
     path = layout.secrets_file(change.key)
     there = text_of(read_bytes(path))
+    action = _action_of([manifest.SECRETS], wanted.manifest)
     started_with = state.workloads.get(change.key, {}).get("secrets")
     if started_with is not None and state.digest(there) != started_with:
-        change.needs(DRIFT + "secrets")
+        change.needs(DRIFT + "secrets", action)
         if state.digest(wanted.secrets_text) != started_with:
-            change.needs("secrets")
+            change.needs("secrets", action)
     elif there != wanted.secrets_text:
-        change.needs("secrets")
+        change.needs("secrets", action)
     elif there is not None and not File(b"", 0o600).has_mode(path):
         change.needs(DRIFT + "permissions of the secrets", RECORD)
 

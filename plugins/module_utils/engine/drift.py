@@ -9,7 +9,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import envfile, hold, manifest
+from . import envfile, hold, manifest, secret_files
 from .compare import current_release
 from .files import read_bytes, sha256_file
 from .layout import Layout
@@ -96,7 +96,13 @@ def _secrets(layout: Layout, document: Manifest, state: State) -> list[Drift]:
         details.append("altered")
     if data is not None and stat.S_IMODE(path.stat().st_mode) & 0o077:
         details.append("others than root may read it")
-    return [Drift("secrets", str(path), "; ".join(details))] if details else []
+    if details:
+        return [Drift("secrets", str(path), "; ".join(details))]
+    return [
+        Drift("secrets", str(place), "altered" if place.exists() else "missing")
+        for place, entry in secret_files.entries(layout, document, text if data is not None else None).items()
+        if entry is not None and not entry.is_at(place)
+    ]
 
 
 def _service(layout: Layout, document: Manifest, unit: Unit) -> list[Drift]:

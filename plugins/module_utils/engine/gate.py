@@ -9,6 +9,7 @@ for `min_healthy_time` seconds. A crash ends the wait at once.
 from __future__ import annotations
 
 import concurrent.futures
+import hashlib
 import json
 import socket
 import threading
@@ -170,11 +171,7 @@ def _crashed(watch: Watch, unit: Unit, fresh: bool) -> bool:
 def probe(gate: Gate) -> str:
     """Ask once; "" when the right agent is ready, else what was wrong."""
     if gate.ready is None:
-        try:
-            socket.create_connection((gate.host, gate.port), _PROBE_TIMEOUT).close()
-        except OSError as error:
-            return f"port {gate.port}: {error.strerror or error}"
-        return ""
+        return _port(gate)
     status, body = _get(gate, gate.ready)
     if status != 200:
         said = body if status is None else f"{status} {' '.join(body.split())[:_LONGEST_QUOTE]}"
@@ -190,6 +187,29 @@ def probe(gate: Gate) -> str:
     if found != gate.agent_id:
         return f"port {gate.port} is answered by agent {found!r}, not {gate.agent_id!r}"
     return ""
+
+
+def _port(gate: Gate) -> str:
+    """The port takes connections and, where it is to, shows the certificate of the release. Who would trust that one was
+    the controller's to check."""
+    try:
+        with socket.create_connection((gate.host, gate.port), _PROBE_TIMEOUT) as connection:
+            if gate.tls and _certificate(connection) != gate.tls:
+                return f"port {gate.port} shows another certificate than the release has"
+    except OSError as error:
+        return f"port {gate.port}: {error.strerror or error}"
+    return ""
+
+
+def _certificate(connection: socket.socket) -> str:
+    """The SHA-256 of what the other side shows, whoever signed it. Raises OSError where it does not speak TLS."""
+    import ssl  # only a broker's gate needs it
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with context.wrap_socket(connection) as secure:
+        return hashlib.sha256(secure.getpeercert(binary_form=True) or b"").hexdigest()
 
 
 def _get(gate: Gate, path: str) -> tuple[int | None, str]:

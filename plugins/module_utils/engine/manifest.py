@@ -20,13 +20,16 @@ from .layout import SHA256, Layout, workload_key
 
 FORMAT = 1
 FILE_NAME = "manifest.json"
+SECRETS = "secrets"  # how `reload` names the secrets
 PRE_RELEASE, POST_RELEASE = "pre_release", "post_release"
 ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 @dataclass(frozen=True)
 class Install:
-    """A file of the release that is copied to a place of its own on the host, such as the unit."""
+    """A file of the release that is copied to a place of its own on the host, such as the unit. Of a secret file, `file` is the
+    secret's name.
+    """
 
     path: str
     file: str
@@ -38,7 +41,8 @@ class Install:
 class Gate:
     """When a workload counts as healthy. Times in seconds.
 
-    `ready` and `identity` are HTTP paths on `port` of `host`; without `ready` it is enough that the port takes connections.
+    `ready` and `identity` are HTTP paths on `port` of `host`; without `ready` it is enough that the port takes connections,
+    and with `tls` (a SHA-256 in hex) that it shows this certificate.
     """
 
     host: str
@@ -46,6 +50,7 @@ class Gate:
     ready: str | None
     identity: str | None
     agent_id: str | None
+    tls: str | None
     deadline: float
     min_healthy_time: float
 
@@ -73,16 +78,22 @@ class Manifest:
     configs: tuple[str, ...]  # every file of the config, that one among them
     files: Mapping[str, str]
     installs: tuple[Install, ...]
+    secret_installs: tuple[Install, ...]
     runtime: Mapping[str, Any] | None
     check: tuple[str, ...]
     gate: Gate
-    reload: frozenset[str]  # files whose change needs no restart
+    reload: frozenset[str]  # files whose change needs no restart, and SECRETS if they do not either
     hidden: frozenset[str]  # files that no diff shows
     requires: Mapping[str, str]
     mqtt: Mapping[str, str | None] | None
     hooks: Mapping[str, Hook]  # by PRE_RELEASE and POST_RELEASE
     secrets: Mapping[str, Mapping[str, str]]
     raw: Mapping[str, Any]
+
+    @property
+    def all_installs(self) -> tuple[Install, ...]:
+        """Every place outside of its own directory that a release fills."""
+        return (*self.installs, *self.secret_installs)
 
     @property
     def release(self) -> str:
@@ -132,6 +143,10 @@ def parse(raw: Mapping[str, Any]) -> Manifest:
                 Install(path, entry["file"], int(entry["mode"], 8), entry.get("group"))
                 for path, entry in sorted(raw["install"].items())
             ),
+            secret_installs=tuple(
+                Install(path, entry["secret"], int(entry["mode"], 8), entry.get("group"))
+                for path, entry in sorted((raw.get("secret_files") or {}).items())
+            ),
             runtime=raw.get("runtime"),
             check=tuple(raw.get("check") or ()),
             gate=Gate(
@@ -140,6 +155,7 @@ def parse(raw: Mapping[str, Any]) -> Manifest:
                 ready=gate.get("ready"),
                 identity=gate.get("identity"),
                 agent_id=gate.get("agent_id"),
+                tls=gate.get("tls"),
                 deadline=float(gate["deadline"]),
                 min_healthy_time=float(gate["min_healthy_time"]),
             ),

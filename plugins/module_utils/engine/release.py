@@ -16,7 +16,7 @@ from typing import Any
 
 from . import compare, ports, systemd
 from .check import check
-from .compare import DRIFT, NOTHING, RECORD, RELOAD, RESTART, Change, owed_file
+from .compare import BROKER_RESTARTED, DRIFT, NOTHING, RECORD, RELOAD, RESTART, Change, owed_file
 from .errors import EngineError
 from .files import write
 from .install import install
@@ -74,7 +74,7 @@ def _install_directories(layout: Layout, request: Request) -> set[Path]:
     return {
         layout.on_host(install.path).parent
         for item in request.wanted.values()
-        for install in item.manifest.installs
+        for install in item.manifest.all_installs
     }
 
 
@@ -143,7 +143,7 @@ def _survey(layout: Layout, request: Request) -> dict[str, Any]:
 
 
 def _forbidden(pending: Iterable[Change], request: Request) -> dict[str, str]:
-    """name → why, for a change with a reason that this request does not allow."""
+    """name → why, for a change with a reason, or of something that runs with an action, that this request does not allow."""
     found = {
         change.name: f"was changed by hand: {', '.join(change.drift)}"
         for change in pending
@@ -151,7 +151,7 @@ def _forbidden(pending: Iterable[Change], request: Request) -> dict[str, str]:
     }
     for change in pending:
         for reason, why in request.forbid.items():
-            if reason in change.reasons:
+            if reason in change.reasons or (reason == change.action and change.running):
                 found[change.name] = why
     return found
 
@@ -174,10 +174,12 @@ def switch_over(layout: Layout, request: Request) -> dict[str, Any]:
 
 
 def _changes(layout: Layout, request: Request) -> list[Change]:
-    """What differs, and what stage has mended on disk (`force`): that goes through the gate, too."""
+    """What differs, and what stage has mended on disk (`force`): that goes through the gate, too. And what must restart."""
     changes = compare.compare(layout, request.wanted)
     for change in changes:
-        if change.action == NOTHING and change.name in request.force:
+        if change.name in request.restart:
+            change.needs(BROKER_RESTARTED)
+        elif change.action == NOTHING and change.name in request.force:
             change.needs("mended", RECORD)
     return [
         change

@@ -36,8 +36,9 @@ class Request:
     """What to do (`phase`), for which agents.
 
     `secrets` are values by workload and variable. `names` are the selected agents by fleet key; `fleet` is all of them,
-    and `ids` all their ids. `retire` names what to retire, `force` what to restart although nothing differs, `forbid`
-    reasons for which a change is refused, and `forbid_drift` refuses to mend what was changed by hand. Of the workloads in
+    and `ids` all their ids. `retire` names what to retire, `force` what to look at although nothing differs, `restart`
+    what to restart then, `forbid` reasons and actions for which a change is refused, and `forbid_drift` refuses to mend what
+    was changed by hand. Of the workloads in
     `look` it is only said what would change. `target` is the release (or how its id begins) to roll back to, "" for the
     previous proven one, and `targets` says so for agents by their names; `keep` is how many proven releases stay; `note`
     is a person's reason for holding an agent. `staged_seconds` is how long this host's phases before the switch took.
@@ -56,6 +57,7 @@ class Request:
     assume_gone: bool
     retire: tuple[str, ...]
     force: frozenset[str]
+    restart: frozenset[str]
     forbid: Mapping[str, str]
     forbid_drift: bool
     look: frozenset[str]
@@ -106,6 +108,7 @@ def _request(raw: Mapping[str, Any]) -> Request:
         assume_gone=bool(raw.get("assume_gone")),
         retire=tuple(raw.get("retire", ())),
         force=frozenset(raw.get("force", ())),
+        restart=frozenset(raw.get("restart", ())),
         forbid=dict(raw.get("forbid", {})),
         forbid_drift=bool(raw.get("forbid_drift")),
         look=frozenset(raw.get("look", ())),

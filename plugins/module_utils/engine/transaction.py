@@ -159,6 +159,10 @@ def _needs(layout: Layout, changes: list[Change], secrets: Mapping[str, str | No
         sizes = {install.path: _size(layout, change, install.file) for install in change.manifest.installs}
         needs += [Need(layout.on_host(path).parent, 2 * size, 2) for path, size in sizes.items()]
         needs.append(Need(layout.secrets, len(secrets[change.key] or ""), 1))
+        needs += [
+            Need(layout.on_host(one.path).parent, len(secrets[change.key] or ""), 2)
+            for one in change.manifest.secret_installs
+        ]
         needs.append(Need(layout.workload(change.key), 0, 2))
     return needs
 

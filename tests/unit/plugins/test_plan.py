@@ -244,6 +244,24 @@ def test_an_agent_without_secrets_has_no_file_of_them(project: Path) -> None:
     assert "/etc/muster/secrets" not in found["files"]["unit"]
 
 
+def test_who_uses_our_own_broker_with_tls_gets_what_to_verify_it_with(project: Path) -> None:
+    secure = Broker("mqtts://broker:8883", own=True, ca="the CA's PEM\n")
+    found = workloads(make_plan(inputs(project, {"writer": {}}, broker=secure), "all"))["writer"]
+    unit = found["files"]["unit"]
+    assert found["files"]["broker-ca.pem"] == found["manifest"]["mqtt"]["ca"] == "the CA's PEM\n"
+    assert "\nLoadCredential=broker-ca.pem:/var/lib/muster/agents/writer/current/broker-ca.pem\n" in unit
+    assert "\nEnvironment=SSL_CERT_FILE=/run/agent-writer/trusted.pem\n" in unit
+    elsewhere = {"writer": {"overrides": {"mqtt": {"broker_url": "mqtts://elsewhere:8883"}}}}
+    for given in (
+        inputs(project, elsewhere, broker=secure),
+        inputs(project, {"writer": {}}, broker=replace(secure, ca="")),
+    ):
+        found = workloads(make_plan(given, "all"))["writer"]
+        assert "broker-ca.pem" not in found["files"]
+        assert "ca" not in found["manifest"]["mqtt"]
+        assert "SSL_CERT_FILE" not in found["files"]["unit"]
+
+
 def test_the_manifest_tells_the_engine_how_to_judge(project: Path) -> None:
     fleet = {"writer": {"port": 8123, "deadline": 30, "min_healthy_time": 1}}
     found = workloads(make_plan(inputs(project, fleet), "all"))["writer"]["manifest"]
