@@ -27,6 +27,7 @@ from ansible_collections.muster.agents.plugins.plugin_utils.host_call import (
     missing,
     sentence,
 )
+from ansible_collections.muster.agents.plugins.plugin_utils.mosquitto import LIMITS, BrokerSettings
 
 _NO_REKEY = {
     CREDENTIALS: "fleet_credentials_key is a new one, so every agent gets a new password: deploy them all at once, "
@@ -50,6 +51,7 @@ class ActionModule(HostAction):
         "tls_days": {"type": "int", "default": 365},
         "plain_address": {"type": "str", "default": "127.0.0.1"},
         "persistence": {"type": "bool", "default": True},
+        **{name: {"type": "int", "default": getattr(BrokerSettings, name)} for name in LIMITS},
         "extra": {"type": "list", "elements": "str", "default": []},
         "deadline": {"type": "float", "default": DEADLINE},
         "rekey": {"type": "bool", "default": True},

@@ -88,6 +88,31 @@ options:
     description: Keep queued tasks and retained statuses over a restart.
     type: bool
     default: true
+  max_packet_size:
+    description: The largest packet in bytes; a message of 256 KiB, with 64 KiB for its topic and headers. 0 is no limit, here and below.
+    type: int
+    default: 327680
+    version_added: 0.4.0
+  max_connections:
+    description: How many clients may be connected to a listener at one time.
+    type: int
+    default: 1000
+    version_added: 0.4.0
+  max_inflight_messages:
+    description: How many messages may be on their way to one client without its confirmation.
+    type: int
+    default: 20
+    version_added: 0.4.0
+  max_queued_messages:
+    description: How many messages wait for one client that is away or busy; further ones are dropped.
+    type: int
+    default: 10000
+    version_added: 0.4.0
+  max_queued_bytes:
+    description: How many bytes of them; whichever limit is met first counts.
+    type: int
+    default: 67108864
+    version_added: 0.4.0
   extra:
     description: Further lines for mosquitto.conf, at its end.
     type: list

@@ -18,6 +18,7 @@ from ansible_collections.muster.agents.plugins.plugin_utils import certificates
 from ansible_collections.muster.agents.plugins.plugin_utils.certificates import Material
 from ansible_collections.muster.agents.plugins.plugin_utils.host_call import templated
 from ansible_collections.muster.agents.plugins.plugin_utils.mosquitto import (
+    LIMITS,
     BrokerPaths,
     BrokerSettings,
     Listener,
@@ -139,6 +140,7 @@ def broker_workload(
         listeners=tuple(_listeners(options)),
         persistence=bool(options["persistence"]),
         extra=tuple(options["extra"]),
+        **{name: int(options[name]) for name in LIMITS},
     )
     texts = {
         "conf": render_conf(settings, paths),

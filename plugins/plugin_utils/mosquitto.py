@@ -78,18 +78,39 @@ class BrokerPaths:
 
 @dataclass(frozen=True)
 class BrokerSettings:
-    """What a broker's owner may choose. Sizes in bytes, times in seconds.
+    """What a broker's owner may choose. Sizes in bytes, times in seconds; a limit of 0 is none.
 
-    The queue limits hold per agent, for tasks that arrive while it is away or busy; whichever is met first counts.
+    `max_connections` is for each listener. The other limits but that of packets are for each client: how many messages may be
+    on their way to it unconfirmed, and how many wait for one that is away or busy; whichever is met first counts.
+    Raises ValueError for a limit below 0.
     """
 
     listeners: tuple[Listener, ...] = (PRIVATE_NETWORK,)
     persistence: bool = True
     autosave_interval: int = 60  # tasks that a power loss may cost; a clean stop always saves
     max_packet_size: int = 256 * 1024 + 64 * 1024  # a message of 256 KiB, and room for topic and headers
+    max_connections: int = 1000
+    max_inflight_messages: int = 20
     max_queued_messages: int = 10_000
     max_queued_bytes: int = 64 * 1024 * 1024
     extra: tuple[str, ...] = ()  # further lines of mosquitto.conf, at the end
+
+    def __post_init__(self) -> None:
+        """Mosquitto takes some numbers below 0 for no limit, and refuses others."""
+        for name in LIMITS:
+            if getattr(self, name) < 0:
+                raise ValueError(
+                    f"mosquitto_{name} is {getattr(self, name)}; it must be 0, which is no limit, or more"
+                )
+
+
+LIMITS = (
+    "max_packet_size",
+    "max_connections",
+    "max_inflight_messages",
+    "max_queued_messages",
+    "max_queued_bytes",
+)
 
 
 def derive_password(key: str, username: str) -> str:
@@ -159,22 +180,23 @@ def render_conf(settings: BrokerSettings, paths: BrokerPaths) -> str:
             "",
             f"persistence {'true' if settings.persistence else 'false'}",
             f"autosave_interval {settings.autosave_interval}",
+            f"max_inflight_messages {settings.max_inflight_messages}",
             f"max_queued_messages {settings.max_queued_messages}",
             f"max_queued_bytes {settings.max_queued_bytes}",
-            f"max_packet_size {settings.max_packet_size}",
+            *([f"max_packet_size {settings.max_packet_size}"] if settings.max_packet_size else []),
             # Else the kernel holds a message back until the one before has been acknowledged, mostly for 40 ms.
             "set_tcp_nodelay true",
             "",
-            *(line for listener in settings.listeners for line in _listener_lines(listener, paths)),
+            *(line for listener in settings.listeners for line in _listener_lines(listener, settings, paths)),
             *settings.extra,
         ]
     )
 
 
-def _listener_lines(listener: Listener, paths: BrokerPaths) -> list[str]:
+def _listener_lines(listener: Listener, settings: BrokerSettings, paths: BrokerPaths) -> list[str]:
     words = ["listener", str(listener.port), *filter(None, [listener.bind_address])]
     files = [f"certfile {paths.certificate}", f"keyfile {paths.key}"] if listener.tls else []
-    return [" ".join(words), *files]
+    return [" ".join(words), f"max_connections {settings.max_connections or -1}", *files]
 
 
 def _keyed(key: str, purpose: str, username: str) -> bytes:

@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import getpass
 import json
+import queue
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,21 @@ from ansible_collections.muster.agents.plugins.plugin_utils.certificates import 
 )
 from tests.unit.plugins.ansible_project import AnsibleProject
 from tests.unit.plugins.builders import REPOSITORY
-from tests.unit.plugins.test_mosquitto import AGENT, KEY, PATIENCE, RunningBroker, free_port
+from tests.unit.plugins.test_mosquitto import (
+    AGENT,
+    KEY,
+    PATIENCE,
+    RunningBroker,
+    User,
+    free_port,
+)
 
 DEFAULTS = {
     name.removeprefix("mosquitto_"): value
     for name, value in yaml.safe_load((REPOSITORY / "roles/mosquitto/defaults/main.yml").read_text()).items()
 }
 TIMEOUT = 5.0
+STATUS = f"/control/agents/{AGENT}/status"
 
 
 @pytest.fixture
@@ -79,7 +88,7 @@ class WithTls(RunningBroker):
         file.chmod(0o600)
 
 
-@contextmanager
+@contextlib.contextmanager
 def running(folder: Path, material: Material, **changes: Any) -> Iterator[WithTls]:
     folder.mkdir(exist_ok=True)
     broker = WithTls(folder, material, **changes)
@@ -145,9 +154,7 @@ def test_the_engine_speaks_to_it_where_it_has_the_ca_and_the_name(material: Mate
 
         def read(host: str, ca: str | None) -> bytes | None:
             url, password = f"mqtts://{host}:{broker.tls_port}", mosquitto.derive_password(KEY, AGENT)
-            return mqtt.read_retained(
-                mqtt.Broker(url, AGENT, password, ca), f"/control/agents/{AGENT}/status", TIMEOUT
-            )
+            return mqtt.read_retained(mqtt.Broker(url, AGENT, password, ca), STATUS, TIMEOUT)
 
         assert read("localhost", material.ca) is None
         for host, ca, words in (
@@ -182,6 +189,64 @@ def test_a_port_that_speaks_no_tls_does_not_pass_the_gate(material: Material, tm
     with running(tmp_path / "run", material) as broker:
         plain = workload(material, tls_port=broker.port, bind_address="127.0.0.1")
         assert gate(plain).startswith(f"port {broker.port}: ")
+
+
+# --- limits ---------------------------------------------------------------------------------------------------
+
+INBOX = f"/control/agents/{AGENT}/input"
+
+
+def test_a_listener_takes_no_more_clients_than_it_may(material: Material, tmp_path: Path) -> None:
+    """Mosquitto counts who left before it said its name, as a probe does, as one less: so one more may come here."""
+    with (
+        running(tmp_path / "run", material, max_connections=2) as broker,
+        contextlib.ExitStack() as connected,
+    ):
+        password = mosquitto.derive_password(KEY, AGENT)
+        outcomes = []
+        for _client in range(6):
+            try:
+                connected.enter_context(
+                    mqtt._Connection(mqtt.Broker(f"mqtt://127.0.0.1:{broker.port}", AGENT, password), TIMEOUT)
+                )
+                outcomes.append("connected")
+            except mqtt.BrokerError as error:
+                outcomes.append(str(error))
+    assert outcomes[:2] == ["connected", "connected"]
+    assert all("closed the connection" in one or "not reachable" in one for one in outcomes[3:])
+
+
+@pytest.mark.parametrize(
+    "limit", [{"max_queued_messages": 3}, {"max_queued_bytes": 250, "max_queued_messages": 0}]
+)
+def test_for_an_agent_that_is_away_no_more_waits_than_may(
+    material: Material, tmp_path: Path, limit: dict[str, int]
+) -> None:
+    with running(tmp_path / "run", material, max_inflight_messages=1, **limit) as broker:
+        agent = User(broker, AGENT, keep=AGENT)
+        agent.subscribe(INBOX)
+        agent.leave()
+        other = User(broker, AGENT)
+        for number in range(9):
+            other.publish(INBOX, b"%d" % number * 60)
+        agent = User(broker, AGENT, keep=AGENT)
+        received = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                received.append(agent.received.get(timeout=1)[1])
+        agent.leave()
+        other.leave()
+    assert received[0] == b"0" * 60
+    assert 1 < len(received) <= 6
+
+
+def test_a_limit_of_0_is_none_and_one_below_is_refused(material: Material, tmp_path: Path) -> None:
+    with running(tmp_path / "run", material, **dict.fromkeys(mosquitto.LIMITS, 0)) as broker:
+        user = User(broker, AGENT)
+        user.leave()
+    assert user.outcome == "Success"
+    with pytest.raises(ValueError, match="mosquitto_max_connections is -1; it must be 0, which is no limit"):
+        workload(material, max_connections=-1)
 
 
 # --- before any host is touched -------------------------------------------------------------------------------
