@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from ansible.utils.display import Display
 
-from ansible_collections.muster.agents.plugins.module_utils.engine.compare import CREDENTIALS
+from ansible_collections.muster.agents.plugins.module_utils.engine.compare import CREDENTIALS, RESTART
 from ansible_collections.muster.agents.plugins.module_utils.engine.layout import workload_key
 from ansible_collections.muster.agents.plugins.module_utils.engine.outcome import RELEASED
 from ansible_collections.muster.agents.plugins.plugin_utils.broker import (
@@ -29,9 +29,11 @@ from ansible_collections.muster.agents.plugins.plugin_utils.host_call import (
 )
 from ansible_collections.muster.agents.plugins.plugin_utils.mosquitto import LIMITS, BrokerSettings
 
+_AT_ONCE = "deploy them all at once, without -e agent and --limit"
+# What concerns every agent is not done in a deploy of some.
 _NO_REKEY = {
-    CREDENTIALS: "fleet_credentials_key is a new one, so every agent gets a new password: deploy them all at once, "
-    "without -e agent and --limit"
+    CREDENTIALS: f"fleet_credentials_key is a new one, so every agent gets a new password: {_AT_ONCE}",
+    RESTART: f"the broker has to restart, and after it all its agents: {_AT_ONCE}",
 }
 
 

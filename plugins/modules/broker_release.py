@@ -119,7 +119,7 @@ options:
     elements: str
     default: []
   rekey:
-    description: Allow all passwords to change at once, as they do with a new C(fleet_credentials_key).
+    description: Allow what concerns all agents at once; a new C(fleet_credentials_key), and a restart of a broker that runs.
     type: bool
     default: true
   deadline:

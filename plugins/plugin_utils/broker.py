@@ -18,6 +18,7 @@ from ansible_collections.muster.agents.plugins.plugin_utils import certificates
 from ansible_collections.muster.agents.plugins.plugin_utils.certificates import Material
 from ansible_collections.muster.agents.plugins.plugin_utils.host_call import templated
 from ansible_collections.muster.agents.plugins.plugin_utils.mosquitto import (
+    HARDENING,
     LIMITS,
     BrokerPaths,
     BrokerSettings,
@@ -43,6 +44,7 @@ _TLS_KEY = (
 _FOLDER = ".pki"  # hidden, for Ansible reads all other files in an inventory's folder as inventory
 _DEFAULTS = Path(__file__).resolve().parents[2] / "roles/mosquitto/defaults/main.yml"
 _CONF = "/etc/mosquitto/conf.d/muster.conf"
+_DROP_IN = "/etc/systemd/system/mosquitto.service.d/muster.conf"
 
 
 def broker_options(action: ActionBase, variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,6 +148,7 @@ def broker_workload(
         "conf": render_conf(settings, paths),
         "passwords": render_passwords(key, [*agents, *clients]),
         "acl": render_acl(agents, clients),
+        "hardening": HARDENING,
     }
     listener = settings.listeners[0]
     gate: dict[str, Any] = {
@@ -158,6 +161,7 @@ def broker_workload(
     secret = {"mode": "0640", "group": "mosquitto"}
     install = {
         _CONF: {"file": "conf", "mode": "0644"},
+        _DROP_IN: {"file": "hardening", "mode": "0644"},
         paths.passwords: {"file": "passwords", **secret},
         paths.acl: {"file": "acl", **secret},
     }

@@ -117,7 +117,7 @@ def test_without_tls_a_release_is_what_it_was(material: Material) -> None:
     given = workload(None)
     assert "secrets" not in given["manifest"]
     assert "tls" not in given["manifest"]["gate"]
-    assert sorted(given["files"]) == ["acl", "conf", "passwords"]
+    assert sorted(given["files"]) == ["acl", "conf", "hardening", "passwords"]
     assert broker_secrets(None) == {}
 
 
