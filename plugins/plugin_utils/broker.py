@@ -179,6 +179,12 @@ def broker_workload(
         "requires": {"/usr/sbin/mosquitto": "mosquitto"},
         "gate": gate,
     }
+    about["trial"] = {
+        "run": ["/usr/sbin/mosquitto", "-c", "/etc/mosquitto/mosquitto.conf"],
+        "folder": "/etc/mosquitto",
+        "emptied": ["/var/lib/mosquitto", "/var/log/mosquitto", "/run/mosquitto"],
+        "refused": "Error found at",
+    }
     if material is not None:
         texts["certificate"] = material.certificate
         install[paths.certificate] = {"file": "certificate", "mode": "0644"}

@@ -37,7 +37,11 @@ from ansible_collections.muster.agents.plugins.plugin_utils.fleet_model import (
 )
 from ansible_collections.muster.agents.plugins.plugin_utils.hooks import CONTROLLER, HOST, Hook
 from ansible_collections.muster.agents.plugins.plugin_utils.render_config import render_config
-from ansible_collections.muster.agents.plugins.plugin_utils.render_unit import render_unit
+from ansible_collections.muster.agents.plugins.plugin_utils.render_unit import (
+    render_trust,
+    render_unit,
+    trust_of,
+)
 from ansible_collections.muster.agents.plugins.plugin_utils.rollout import Policy
 from ansible_collections.muster.agents.plugins.plugin_utils.runtimes import Artifact, unbuilt
 from ansible_collections.muster.agents.plugins.plugin_utils.spec import Mqtt
@@ -45,6 +49,7 @@ from ansible_collections.muster.agents.plugins.plugin_utils.spec import Mqtt
 _LAYOUT = Layout()
 # The file of an agent's release with what it verifies the broker with.
 _BROKER_CA = "broker-ca.pem"
+_TRUST = "trust"  # and the unit that adds it to what the agent trusts
 
 
 @dataclass(frozen=True)
@@ -167,7 +172,9 @@ def _workload(
         "unit": _unit(instance, template, sorted(configs), words, bool(secrets), bool(ca)),
     }
     if ca:
+        current = _LAYOUT.current(workload_key("agent", instance.name))
         texts[_BROKER_CA] = ca
+        texts[_TRUST] = render_trust(instance.name, f"{current}/{_BROKER_CA}")
     for artifact in runtime.artifacts.values():
         plan.artifacts[artifact.sha256] = artifact
     return {
@@ -255,7 +262,7 @@ def _unit(
         "configs": configs,
         "release": str(_LAYOUT.current(key)),
         "secrets_file": str(_LAYOUT.secrets_file(key)) if with_secrets else None,
-        "broker_ca": _BROKER_CA if with_ca else None,
+        "trust": trust_of(instance.name) if with_ca else None,
         "notify": agent.runtime.notify,
         "watchdog": agent.runtime.watchdog,
         "start_timeout": round(agent.entry.deadline) + 30,
@@ -305,6 +312,9 @@ def _manifest(
     }
     if len(configs) > 1:
         about["configs"] = configs
+    if _TRUST in texts:
+        place = str(_LAYOUT.units / trust_of(instance.name).unit)
+        about["install"][place] = {"file": _TRUST, "mode": "0644"}
     if secrets:
         about["secrets"] = secrets
     if hooks := _hooks(entry, HOST):

@@ -64,6 +64,20 @@ class Hook:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """How a service is started for a moment to see what it says of its config: see `trial.py`.
+
+    `folder` holds its config, `emptied` are folders that it would write to; `refused` are words by which it says that it
+    cannot use the config.
+    """
+
+    run: tuple[str, ...]
+    folder: str
+    emptied: tuple[str, ...]
+    refused: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """One release of one workload. `raw` is the document itself, which is what is written and hashed.
 
@@ -81,6 +95,7 @@ class Manifest:
     secret_installs: tuple[Install, ...]
     runtime: Mapping[str, Any] | None
     check: tuple[str, ...]
+    trial: Trial | None
     gate: Gate
     reload: frozenset[str]  # files whose change needs no restart, and SECRETS if they do not either
     hidden: frozenset[str]  # files that no diff shows
@@ -149,6 +164,7 @@ def parse(raw: Mapping[str, Any]) -> Manifest:
             ),
             runtime=raw.get("runtime"),
             check=tuple(raw.get("check") or ()),
+            trial=_trial(raw["trial"]) if raw.get("trial") else None,
             gate=Gate(
                 host=str(gate.get("host", "127.0.0.1")),
                 port=int(gate["port"]),
@@ -177,6 +193,10 @@ def parse(raw: Mapping[str, Any]) -> Manifest:
     if absent or unsafe:
         raise EngineError(f"manifest of {manifest.name}: no such file {sorted(absent) or unsafe}")
     return manifest
+
+
+def _trial(raw: Mapping[str, Any]) -> Trial:
+    return Trial(tuple(raw["run"]), str(raw["folder"]), tuple(raw["emptied"]), str(raw["refused"]))
 
 
 def read(layout: Layout, key: str, release: str) -> Manifest:

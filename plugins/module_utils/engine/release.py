@@ -33,6 +33,7 @@ from .stage import make_room, missing_packages, missing_runtimes, stage_release,
 from .state import load
 from .switch import whole
 from .transaction import DEPLOY, Order, transact, write_down
+from .trial import trial
 
 
 def stage(layout: Layout, request: Request) -> dict[str, Any]:
@@ -54,13 +55,20 @@ def stage(layout: Layout, request: Request) -> dict[str, Any]:
         report["seconds"]["stage"] = round(time.monotonic() - began, 3)
         if fresh:
             began = time.monotonic()
-            verdicts = check(layout, fresh, request.parallel)
+            verdicts = {**check(layout, fresh, request.parallel), **_try_out(layout, fresh, report)}
             report["seconds"]["check"] = round(time.monotonic() - began, 3)
             report["refused"] = {
                 request.wanted[key].manifest.name: f"check: {reason}" for key, reason in verdicts.items()
             }
             prune(layout, load(layout), verdicts)
         return report
+
+
+def _try_out(layout: Layout, fresh: Iterable[Wanted], report: Mapping[str, Any]) -> dict[str, str]:
+    """key → what is wrong. A reload reads no config that could be."""
+    restarting = {one["key"] for one in report["workloads"] if one["action"] == RESTART}
+    found = {item.manifest.key: trial(layout, item) for item in fresh if item.manifest.key in restarting}
+    return {key: verdict for key, verdict in found.items() if verdict}
 
 
 def _begin(layout: Layout, request: Request) -> list[Outcome]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.muster.agents.plugins.module_utils.engine import release, request
+from ansible_collections.muster.agents.plugins.module_utils.engine import release, request, trial
 from tests.unit.plugins.builders import RUNNING, UNIT
 from tests.unit.plugins.small_host import Host, host, version
 
@@ -42,3 +42,15 @@ def test_a_restart_of_what_runs_may_be_forbidden(host: Host, running: bool, refu
     for number, expected in ((2, refused), (1, {} if running else refused)):
         order = asked(number, forbid={"restart": "not now"})
         assert release._forbidden(release._changes(host.layout, order), order) == expected
+
+
+MOSQUITTO = """1795283444: Loading config file /etc/mosquitto/conf.d/muster.conf
+1795283444: Error: Unknown configuration variable "bogus".
+1795283444: Error found at /etc/mosquitto/conf.d/muster.conf:9.
+"""
+
+
+def test_only_what_a_program_says_of_its_config_refuses_it() -> None:
+    refused = trial.complaints(MOSQUITTO, "Error found at")
+    assert refused == MOSQUITTO.splitlines()[1:]
+    assert trial.complaints("Error: Cannot assign requested address", "Error found at") == []

@@ -249,8 +249,14 @@ def test_who_uses_our_own_broker_with_tls_gets_what_to_verify_it_with(project: P
     found = workloads(make_plan(inputs(project, {"writer": {}}, broker=secure), "all"))["writer"]
     unit = found["files"]["unit"]
     assert found["files"]["broker-ca.pem"] == found["manifest"]["mqtt"]["ca"] == "the CA's PEM\n"
-    assert "\nLoadCredential=broker-ca.pem:/var/lib/muster/agents/writer/current/broker-ca.pem\n" in unit
-    assert "\nEnvironment=SSL_CERT_FILE=/run/agent-writer/trusted.pem\n" in unit
+    assert "\nWants=muster-trust-writer.service\nAfter=muster-trust-writer.service\n" in unit
+    assert "\nEnvironment=SSL_CERT_FILE=/run/muster-trust/writer.pem\n" in unit
+    assert (
+        "cat /var/lib/muster/agents/writer/current/broker-ca.pem >>/run/muster-trust/writer.pem'"
+        in (found["files"]["trust"])
+    )
+    place = "/etc/systemd/system/muster-trust-writer.service"
+    assert found["manifest"]["install"][place] == {"file": "trust", "mode": "0644"}
     elsewhere = {"writer": {"overrides": {"mqtt": {"broker_url": "mqtts://elsewhere:8883"}}}}
     for given in (
         inputs(project, elsewhere, broker=secure),
