@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
+from ansible_collections.muster.agents.plugins.plugin_utils.broker import broker_material, broker_options
 from ansible_collections.muster.agents.plugins.plugin_utils.diagnostics import (
     ERROR,
     HINT,
@@ -19,6 +22,7 @@ from ansible_collections.muster.agents.plugins.plugin_utils.diagnostics import (
     fleet_error,
 )
 from ansible_collections.muster.agents.plugins.plugin_utils.fleet_commit import FleetCommit
+from ansible_collections.muster.agents.plugins.plugin_utils.fleet_model import Inputs
 from ansible_collections.muster.agents.plugins.plugin_utils.plan import UnitTemplate, as_document, make_plan
 from ansible_collections.muster.agents.plugins.plugin_utils.project import FLEET_OPTIONS, check_fleet
 from ansible_collections.muster.agents.plugins.plugin_utils.report import tally
@@ -45,15 +49,33 @@ class ActionModule(ActionBase):
             inputs, found, _silenced = check_fleet(self, options, variables, deploying=True)
             if count(found.diagnostics)[ERROR]:
                 raise InputError(one for one in found.diagnostics if one.level != HINT)
+            brokers = _brokers(options, variables)
+            inputs = self._with_ca(inputs, brokers, variables)
             plan = make_plan(inputs, found, _unit_template(options["unit_template"]), options["agent"])
         except InputError as error:
             message = f"{tally(error.diagnostics)} found before any host was touched:\n{error}"
             return {**result, "failed": True, "msg": message}
         document = as_document(plan)
-        document["brokers"] = _brokers(options, variables)
+        document["brokers"] = brokers
         document["source"] = commit.answer()
         warnings = [str(one) for one in found.diagnostics if one.level == WARNING]
         return {**result, "changed": False, "plan": document, "warnings": warnings}
+
+    def _with_ca(self, inputs: Inputs, brokers: Sequence[str], variables: Mapping[str, Any]) -> Inputs:
+        """What agents verify the broker with, once the certificates of all brokers are known to be good. Raises InputError."""
+        found = []
+        for host in brokers:
+            about = variables["hostvars"][host]
+            try:
+                found.append(broker_material(self, broker_options(self, about), about))
+            except ValueError as error:
+                raise InputError([fleet_error("MA430", f"{host}.mosquitto_tls", str(error))]) from None
+        for warning in (text for one in found if one for text in one.warnings):
+            Display().warning(warning)
+        first = next(iter(found), None)
+        if inputs.broker is None or first is None:
+            return inputs
+        return replace(inputs, broker=replace(inputs.broker, ca=first.ca or ""))
 
 
 def _unit_template(given: str | None) -> UnitTemplate:

@@ -10,13 +10,24 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ansible_collections.muster.agents.plugins.module_utils.engine.compare import (
+    BROKER_RESTARTED,
+    DRIFT,
+    RESTART,
+)
 from ansible_collections.muster.agents.plugins.module_utils.engine.layout import workload_key
-from ansible_collections.muster.agents.plugins.module_utils.engine.manifest import POST_RELEASE, PRE_RELEASE
+from ansible_collections.muster.agents.plugins.module_utils.engine.manifest import (
+    POST_RELEASE,
+    PRE_RELEASE,
+    release_id,
+)
 from ansible_collections.muster.agents.plugins.module_utils.engine.outcome import REFUSED, RELEASED
 from ansible_collections.muster.agents.plugins.plugin_utils import artifacts
 from ansible_collections.muster.agents.plugins.plugin_utils.broker import (
     BROKER,
+    broker_material,
     broker_options,
+    broker_secrets,
     broker_workload,
 )
 from ansible_collections.muster.agents.plugins.plugin_utils.diagnostics import InputError
@@ -61,6 +72,7 @@ class ActionModule(ActionBase):
                 "parallel": {"type": "int", "default": 8},
                 "keep": {"type": "int", "default": 5},
                 "fail_on_drift": {"type": "bool", "default": False},
+                "restart": {"type": "bool", "default": False},
                 "defer": {"type": "bool", "default": False},
             }
         )[1]
@@ -85,10 +97,11 @@ class ActionModule(ActionBase):
         workloads = self._workloads(options)
         request = self._request("stage", options, workloads)
         request["forbid_drift"] = options["fail_on_drift"]
-        if self._host in plan["brokers"]:
-            request["workloads"] = [*request["workloads"], self._broker(plan, variables)]
-            request["look"] = [_BROKER]
         secrets = values_of(self, variables, [one["manifest"] for one in workloads])
+        if self._host in plan["brokers"]:
+            workload, secrets[_BROKER] = self._broker(plan, variables)
+            request["workloads"] = [*request["workloads"], workload]
+            request["look"] = [_BROKER]
         report = call_engine(self, variables, request, secrets)
         changed = self._recovered(report)
         needed = report["missing_runtimes"]
@@ -117,6 +130,7 @@ class ActionModule(ActionBase):
             "orphans": report["orphans"],
             "broker": {
                 "pending": [why for one in broker for why in one["reasons"]],
+                "restarts": any(one["action"] == RESTART for one in broker),
                 "missing_packages": report["missing_packages"],
             },
             "diff": report["diff"]
@@ -129,10 +143,14 @@ class ActionModule(ActionBase):
             result.update({"problem": refusal} if options["defer"] else {"failed": True, **refusal})
         return result
 
-    def _broker(self, plan: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
-        """The broker as it is to be in the end, only to be compared: its own task releases it."""
+    def _broker(
+        self, plan: Mapping[str, Any], variables: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, str]]:
+        """The broker as it is to be in the end, and its secrets; only to be compared: its own task releases it."""
         key = Secrets(self, variables).credentials_key()
-        return broker_workload(broker_options(self, variables), key, plan["ids"])
+        options = broker_options(self, variables)
+        material = broker_material(self, options, variables)
+        return broker_workload(options, key, plan["ids"], material), broker_secrets(material)
 
     def _warn(self, report: Mapping[str, Any], versions: Mapping[str, str | None]) -> None:
         for one in report["workloads"]:
@@ -186,12 +204,11 @@ class ActionModule(ActionBase):
 
     def _switch(self, options: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
         staged = options["staged"]
-        pending = {
-            name: ", ".join(reasons)
-            for name, reasons in staged["pending"].items()
-            if options["only"] is None or name in options["only"]
-        }
+        names = staged["pending"] if options["only"] is None else options["only"]
+        pending = {name: ", ".join(staged["pending"].get(name, [BROKER_RESTARTED])) for name in names}
         workloads = [one for one in self._workloads(options) if one["manifest"]["name"] in pending]
+        same = {one["manifest"]["name"]: release_id(one["manifest"]) for one in workloads}
+        releases = {name: {"before": one, "after": one} for name, one in same.items()} | staged["releases"]
         if self._task.check_mode:
             outcomes = [
                 {
@@ -200,27 +217,30 @@ class ActionModule(ActionBase):
                     "why": why,
                     "reason": "",
                     "log": [],
-                    **staged["releases"][name],
+                    **releases[name],
                 }
                 for name, why in pending.items()
             ]
             return {"changed": bool(pending), "outcomes": outcomes}
-        outcomes = self._with_hooks(PRE_RELEASE, options, workloads, staged["releases"])
+        outcomes = self._with_hooks(PRE_RELEASE, options, workloads, releases)
         stopped = {one["name"] for one in outcomes}
         workloads = [one for one in workloads if one["manifest"]["name"] not in stopped]
         if workloads:
             request = self._request("switch", options, workloads)
             request["staged_seconds"] = staged["seconds"]
             request["force"] = [
-                name for name in pending if any(why.startswith("drift") for why in staged["pending"][name])
+                name
+                for name in pending
+                if any(why.startswith(DRIFT) for why in staged["pending"].get(name, ()))
             ]
+            request["restart"] = list(pending) if options["restart"] else []
             secrets = values_of(self, variables, [one["manifest"] for one in workloads])
             report = call_engine(self, variables, request, secrets)
             self._recovered(report)
             outcomes += report["outcomes"]
             for warning in report.get("warnings", ()):
                 Display().warning(f"{self._host}: {warning}")
-        return self._told(outcomes, pending, options, workloads)
+        return self._told(outcomes, pending, options, workloads, releases)
 
     def _with_hooks(
         self,
@@ -265,13 +285,13 @@ class ActionModule(ActionBase):
         pending: Mapping[str, str],
         options: Mapping[str, Any],
         workloads: list[dict[str, Any]],
+        releases: Mapping[str, Mapping[str, Any]],
     ) -> dict[str, Any]:
         """The result of a switch; said at once for people who watch."""
         good = {one["name"] for one in outcomes if one["result"] == RELEASED}
         released = [one for one in workloads if one["manifest"]["name"] in good]
         late = {
-            one["name"]: one["reason"]
-            for one in self._with_hooks(POST_RELEASE, options, released, options["staged"]["releases"])
+            one["name"]: one["reason"] for one in self._with_hooks(POST_RELEASE, options, released, releases)
         }
         bad = []
         for one in outcomes:

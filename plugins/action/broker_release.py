@@ -9,9 +9,17 @@ from typing import Any, ClassVar
 
 from ansible.utils.display import Display
 
-from ansible_collections.muster.agents.plugins.module_utils.engine.compare import CREDENTIALS
+from ansible_collections.muster.agents.plugins.module_utils.engine.compare import CREDENTIALS, RESTART
+from ansible_collections.muster.agents.plugins.module_utils.engine.layout import workload_key
 from ansible_collections.muster.agents.plugins.module_utils.engine.outcome import RELEASED
-from ansible_collections.muster.agents.plugins.plugin_utils.broker import DEADLINE, broker_workload
+from ansible_collections.muster.agents.plugins.plugin_utils.broker import (
+    BROKER,
+    DEADLINE,
+    TLS,
+    broker_material,
+    broker_secrets,
+    broker_workload,
+)
 from ansible_collections.muster.agents.plugins.plugin_utils.host_action import HostAction
 from ansible_collections.muster.agents.plugins.plugin_utils.host_call import (
     Secrets,
@@ -19,10 +27,13 @@ from ansible_collections.muster.agents.plugins.plugin_utils.host_call import (
     missing,
     sentence,
 )
+from ansible_collections.muster.agents.plugins.plugin_utils.mosquitto import LIMITS, BrokerSettings
 
+_AT_ONCE = "deploy them all at once, without -e agent and --limit"
+# What concerns every agent is not done in a deploy of some.
 _NO_REKEY = {
-    CREDENTIALS: "fleet_credentials_key is a new one, so every agent gets a new password: deploy them all at once, "
-    "without -e agent and --limit"
+    CREDENTIALS: f"fleet_credentials_key is a new one, so every agent gets a new password: {_AT_ONCE}",
+    RESTART: f"the broker has to restart, and after it all its agents: {_AT_ONCE}",
 }
 
 
@@ -32,7 +43,17 @@ class ActionModule(HostAction):
         "clients": {"type": "list", "elements": "str", "default": []},
         "port": {"type": "int", "default": 1883},
         "bind_address": {"type": "str"},
+        "tls": {"type": "str", "choices": list(TLS), "default": "none"},
+        "tls_port": {"type": "int", "default": 8883},
+        "tls_certificate": {"type": "str", "default": ""},
+        "tls_key": {"type": "str", "default": "", "no_log": False},  # a path
+        "tls_ca": {"type": "str", "default": ""},
+        "tls_folder": {"type": "str", "default": ""},
+        "tls_names": {"type": "list", "elements": "str", "default": []},
+        "tls_days": {"type": "int", "default": 365},
+        "plain_address": {"type": "str", "default": "127.0.0.1"},
         "persistence": {"type": "bool", "default": True},
+        **{name: {"type": "int", "default": getattr(BrokerSettings, name)} for name in LIMITS},
         "extra": {"type": "list", "elements": "str", "default": []},
         "deadline": {"type": "float", "default": DEADLINE},
         "rekey": {"type": "bool", "default": True},
@@ -40,13 +61,15 @@ class ActionModule(HostAction):
 
     def work(self, options: Mapping[str, Any], variables: Mapping[str, Any], host: str) -> dict[str, Any]:
         key = Secrets(self, variables).credentials_key()
-        workload = broker_workload(options, key, options["agents"])
+        material = broker_material(self, options, variables)
+        workload = broker_workload(options, key, options["agents"], material)
         request = {
             "workloads": [workload],
             "phase": "release",
             "forbid": {} if options["rekey"] else _NO_REKEY,
         }
-        report = call_engine(self, variables, request, {})
+        secrets = {workload_key("service", BROKER): broker_secrets(material)}
+        report = call_engine(self, variables, request, secrets)
         changes = {one["name"]: one["reasons"] for one in report["workloads"] if one["action"] != "nothing"}
         outcomes = report.get("outcomes", [])
         result = {

@@ -71,6 +71,11 @@ options:
     type: bool
     default: false
     version_added: 0.3.0
+  restart:
+    description: In phase V(switch), restart and gate also what does not differ; after a restart of the broker, its agents may be deaf.
+    type: bool
+    default: false
+    version_added: 0.4.0
   defer:
     description: Do not fail where something went wrong on the host, but return it as C(problem), or in C(outcomes).
     type: bool

@@ -337,6 +337,13 @@ FLEET = (
         "The runtime's `config_schema` says what it reads, and the config is something else. Choose another `runtime`, or"
         " another config.",
     ),
+    Code(
+        "MA430",
+        ERROR,
+        "has a broker whose certificate cannot be used",
+        "Agents would refuse the broker, so nothing is switched. The message says which file it is and what to do;"
+        " `docs/broker.md` has more.",
+    ),
 )
 
 GENERAL = (*FILES, *VALUES, *CONTENT, *FLEET)

@@ -45,6 +45,7 @@ def begin(plan: Mapping[str, Any], hosts: Sequence[str], staged: Mapping[str, Ma
 
     `waves`: for each, `switch` and `retire`: host → agents. `problems`: host → {kind, msg}. `stop`: why nothing (more) is
     switched. `broker_agents`: ids that need a login while old and new run. `staying`: those that do when all is done.
+    `restart`: whether all that is switched restarts, since the broker does.
     """
     answers = {host: _answer(staged.get(host)) for host in hosts}
     problems = {host: answer["problem"] for host, answer in answers.items() if answer.get("problem")}
@@ -52,14 +53,16 @@ def begin(plan: Mapping[str, Any], hosts: Sequence[str], staged: Mapping[str, Ma
     present = {one for answer in answers.values() for one in answer.get("ids", ())}
     orphans = {one for answer in answers.values() for one in (answer.get("orphans") or {}).values()}
     base = _bases(plan)
-    pending = {host: [base[name] for name in answer.get("pending", ())] for host, answer in answers.items()}
-    policies = {name: Policy(**policy) for name, policy in plan["rollouts"].items()}
     broker = {host: answer["broker"] for host, answer in answers.items() if answer.get("broker")}
+    restart = any(one["restarts"] for one in broker.values())
+    todo = {host: _todo(plan, host, answer, restart) for host, answer in answers.items()}
+    pending = {host: [base[name] for name in names] for host, names in todo.items()}
+    policies = {name: Policy(**policy) for name, policy in plan["rollouts"].items()}
     staying = sorted({*plan["ids"], *orphans})
     return {
         "hosts": list(hosts),
         "waves": _with_retirements(
-            _named(waves(pending, policies, Policy(**plan["rollout"])), answers, base), plan, answers
+            _named(waves(pending, policies, Policy(**plan["rollout"])), todo, base), plan, answers
         ),
         "outcomes": [],
         "problems": problems,
@@ -68,6 +71,7 @@ def begin(plan: Mapping[str, Any], hosts: Sequence[str], staged: Mapping[str, Ma
         "broker_agents": sorted({*plan["ids"], *present}),
         "staying": staying,
         "leaving": sorted(present - set(staying)),
+        "restart": restart,
         "held": [
             {"name": name, "since": one.get("since", "?"), "note": one.get("note", ""), "host": host}
             for host, answer in answers.items()
@@ -85,6 +89,17 @@ def begin(plan: Mapping[str, Any], hosts: Sequence[str], staged: Mapping[str, Ma
         "policies": plan["rollouts"],
         "rotation": plan.get("rotation", False),
     }
+
+
+def _todo(plan: Mapping[str, Any], host: str, answer: Mapping[str, Any], restart: bool) -> list[str]:
+    """The agents that are switched on a host: those that differ and, where the broker restarts, all that it serves: one that
+    reconnects may have lost its subscription, and be available and deaf.
+    """
+    pending = list(answer.get("pending", ()))
+    if not restart or "here" not in answer:
+        return pending
+    served = [one["manifest"]["name"] for one in workloads_of(plan, host) if one["manifest"].get("mqtt")]
+    return pending + [name for name in served if name not in pending and name not in answer.get("held", ())]
 
 
 class NoSuchRelease(Exception):
@@ -185,15 +200,12 @@ def _bases(plan: Mapping[str, Any]) -> dict[str, str]:
 
 def _named(
     order: Iterable[Mapping[str, Sequence[str]]],
-    answers: Mapping[str, Mapping[str, Any]],
+    todo: Mapping[str, Sequence[str]],
     base: Mapping[str, str],
 ) -> list[dict[str, list[str]]]:
     """Waves of agents' names instead of their keys in the fleet, of which a host may run several instances."""
     return [
-        {
-            host: [name for name in answers[host]["pending"] if base[name] in keys]
-            for host, keys in wave.items()
-        }
+        {host: [name for name in todo[host] if base[name] in keys] for host, keys in wave.items()}
         for wave in order
     ]
 

@@ -30,10 +30,13 @@ HOST_MEMORY = "agent_host_memory"
 
 @dataclass(frozen=True)
 class Broker:
-    """`url` is what ${MQTT_BROKER_URL} becomes. `own`: the broker group's, so each agent's login can be derived."""
+    """`url` is what ${MQTT_BROKER_URL} becomes. `own`: the broker group's, so each agent's login can be derived. `ca`: PEM of
+    what agents verify it with; "" where that is the trust store of their hosts.
+    """
 
     url: str
     own: bool
+    ca: str = ""
 
 
 @dataclass(frozen=True)

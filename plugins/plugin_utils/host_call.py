@@ -171,13 +171,13 @@ def secret_names(action: ActionBase, task_vars: Mapping[str, Any]) -> list[str]:
 def _secret_mapping(action: ActionBase, task_vars: Mapping[str, Any]) -> Mapping[str, Any]:
     raw = task_vars.get(SECRETS)
     if isinstance(raw, str):
-        raw = _templated(action, raw, SECRETS)
+        raw = templated(action, raw, SECRETS)
     if raw is not None and not isinstance(raw, Mapping):
         raise AnsibleActionFail(f"{SECRETS} must be a mapping of variable names to values")
     return raw or {}
 
 
-def _templated(action: ActionBase, value: Any, name: str) -> Any:
+def templated(action: ActionBase, value: Any, name: str) -> Any:
     """A value as its person meant it; an error says the name only, never the text."""
     try:
         return action._templar.template(value)
@@ -212,14 +212,14 @@ class Secrets:
         mapping = _secret_mapping(self._action, self._vars)
         if name not in mapping:
             raise AnsibleActionFail(f"{where} is not defined for this host")
-        value = _templated(self._action, mapping[name], where)
+        value = templated(self._action, mapping[name], where)
         if wrong := complaint(name, value):
             raise AnsibleActionFail(f"{where} {wrong}")
         return str(value)
 
     def credentials_key(self) -> str:
         """The one key of the fleet from which every agent's MQTT password is derived."""
-        key = str(_templated(self._action, self._vars.get(CREDENTIALS_KEY), CREDENTIALS_KEY) or "")
+        key = str(templated(self._action, self._vars.get(CREDENTIALS_KEY), CREDENTIALS_KEY) or "")
         if len(key) < 16:
             raise AnsibleActionFail(
                 f"{CREDENTIALS_KEY} is missing or shorter than 16 characters; put the output of `openssl rand -hex 32` "

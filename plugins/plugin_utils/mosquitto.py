@@ -27,6 +27,37 @@ _WORD = re.compile(r"\S+")
 
 _HEADER = "# Managed by muster.agents: changes made here are lost with the next deploy."
 
+# A drop-in beside Debian's unit, which starts as root, makes its folders, and gives up root by itself. What is left to root
+# is what that takes: to read and hand over files, to become `mosquitto`, and CAP_KILL for the signal of a reload.
+HARDENING = f"""{_HEADER}
+[Service]
+NoNewPrivileges=yes
+CapabilityBoundingSet=CAP_CHOWN CAP_DAC_OVERRIDE CAP_KILL CAP_NET_BIND_SERVICE CAP_SETGID CAP_SETUID
+ProtectSystem=strict
+ReadWritePaths=/run /var/lib/mosquitto /var/log
+ProtectHome=yes
+PrivateTmp=yes
+PrivateDevices=yes
+ProtectClock=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectControlGroups=yes
+ProtectProc=invisible
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+UMask=0077
+# systemd's own limit of 1024 open files would be the limit of connections.
+LimitNOFILE=65536
+"""
+
 # What the protocol lets each side do, `{name}` being the user. Mosquitto checks `read` when it delivers.
 _AGENT_TOPICS = (
     "write /control/agents/{name}/status",
@@ -44,13 +75,14 @@ _CLIENT_TOPICS = (
 
 @dataclass(frozen=True)
 class Listener:
-    """One address that the broker listens on; `bind_address` None stands for every address of the host.
+    """One address that the broker listens on; `bind_address` None stands for every address of the host. `tls`: encrypted.
 
     Raises ValueError for a port or an address that cannot be one.
     """
 
     port: int = 1883
     bind_address: str | None = None
+    tls: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what would change the meaning of the line."""
@@ -61,32 +93,55 @@ class Listener:
 
 
 # Agents on other hosts must reach it, so it takes every address; each user needs a password and has an ACL. It is
-# plain TCP, for a network that is the team's own: elsewhere bind it to a private address.
+# plain TCP, for a network that is the team's own.
 PRIVATE_NETWORK = Listener()
 
 
 @dataclass(frozen=True)
 class BrokerPaths:
-    """Where the two other files stand on the broker's host; its `mosquitto` user must be able to read them."""
+    """Where the other files stand on the broker's host; its `mosquitto` user must be able to read them."""
 
     passwords: str = "/etc/mosquitto/muster.passwords"
     acl: str = "/etc/mosquitto/muster.acl"
+    certificate: str = "/etc/mosquitto/muster.crt"
+    key: str = "/etc/mosquitto/muster.key"
 
 
 @dataclass(frozen=True)
 class BrokerSettings:
-    """What a broker's owner may choose. Sizes in bytes, times in seconds.
+    """What a broker's owner may choose. Sizes in bytes, times in seconds; a limit of 0 is none.
 
-    The queue limits hold per agent, for tasks that arrive while it is away or busy; whichever is met first counts.
+    `max_connections` is for each listener. The other limits but that of packets are for each client: how many messages may be
+    on their way to it unconfirmed, and how many wait for one that is away or busy; whichever is met first counts.
+    Raises ValueError for a limit below 0.
     """
 
     listeners: tuple[Listener, ...] = (PRIVATE_NETWORK,)
     persistence: bool = True
     autosave_interval: int = 60  # tasks that a power loss may cost; a clean stop always saves
     max_packet_size: int = 256 * 1024 + 64 * 1024  # a message of 256 KiB, and room for topic and headers
+    max_connections: int = 1000
+    max_inflight_messages: int = 20
     max_queued_messages: int = 10_000
     max_queued_bytes: int = 64 * 1024 * 1024
     extra: tuple[str, ...] = ()  # further lines of mosquitto.conf, at the end
+
+    def __post_init__(self) -> None:
+        """Mosquitto takes some numbers below 0 for no limit, and refuses others."""
+        for name in LIMITS:
+            if getattr(self, name) < 0:
+                raise ValueError(
+                    f"mosquitto_{name} is {getattr(self, name)}; it must be 0, which is no limit, or more"
+                )
+
+
+LIMITS = (
+    "max_packet_size",
+    "max_connections",
+    "max_inflight_messages",
+    "max_queued_messages",
+    "max_queued_bytes",
+)
 
 
 def derive_password(key: str, username: str) -> str:
@@ -156,20 +211,23 @@ def render_conf(settings: BrokerSettings, paths: BrokerPaths) -> str:
             "",
             f"persistence {'true' if settings.persistence else 'false'}",
             f"autosave_interval {settings.autosave_interval}",
+            f"max_inflight_messages {settings.max_inflight_messages}",
             f"max_queued_messages {settings.max_queued_messages}",
             f"max_queued_bytes {settings.max_queued_bytes}",
-            f"max_packet_size {settings.max_packet_size}",
+            *([f"max_packet_size {settings.max_packet_size}"] if settings.max_packet_size else []),
             # Else the kernel holds a message back until the one before has been acknowledged, mostly for 40 ms.
             "set_tcp_nodelay true",
             "",
-            *(_listener_line(listener) for listener in settings.listeners),
+            *(line for listener in settings.listeners for line in _listener_lines(listener, settings, paths)),
             *settings.extra,
         ]
     )
 
 
-def _listener_line(listener: Listener) -> str:
-    return " ".join(["listener", str(listener.port), *filter(None, [listener.bind_address])])
+def _listener_lines(listener: Listener, settings: BrokerSettings, paths: BrokerPaths) -> list[str]:
+    words = ["listener", str(listener.port), *filter(None, [listener.bind_address])]
+    files = [f"certfile {paths.certificate}", f"keyfile {paths.key}"] if listener.tls else []
+    return [" ".join(words), f"max_connections {settings.max_connections or -1}", *files]
 
 
 def _keyed(key: str, purpose: str, username: str) -> bytes:

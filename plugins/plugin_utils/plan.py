@@ -37,12 +37,19 @@ from ansible_collections.muster.agents.plugins.plugin_utils.fleet_model import (
 )
 from ansible_collections.muster.agents.plugins.plugin_utils.hooks import CONTROLLER, HOST, Hook
 from ansible_collections.muster.agents.plugins.plugin_utils.render_config import render_config
-from ansible_collections.muster.agents.plugins.plugin_utils.render_unit import render_unit
+from ansible_collections.muster.agents.plugins.plugin_utils.render_unit import (
+    render_trust,
+    render_unit,
+    trust_of,
+)
 from ansible_collections.muster.agents.plugins.plugin_utils.rollout import Policy
 from ansible_collections.muster.agents.plugins.plugin_utils.runtimes import Artifact, unbuilt
 from ansible_collections.muster.agents.plugins.plugin_utils.spec import Mqtt
 
 _LAYOUT = Layout()
+# The file of an agent's release with what it verifies the broker with.
+_BROKER_CA = "broker-ca.pem"
+_TRUST = "trust"  # and the unit that adds it to what the agent trusts
 
 
 @dataclass(frozen=True)
@@ -158,14 +165,19 @@ def _workload(
     if nested:
         message = f"{', '.join(nested)}: the systemd target takes the files of one folder, none below it"
         raise InputError([fleet_error("MA425", f"fleet.{agent.name}.config", message, agent=agent.name)])
+    mqtt = _resolved(spec.mqtt, environment)
+    ca = inputs.broker.ca if inputs.broker and mqtt and mqtt.url == inputs.broker.url else ""
     texts = {
         **configs,
         "env": _environment_text({**environment, **login}, agent.entry),
-        "unit": _unit(instance, template, sorted(configs), words, sorted(secrets)),
+        "unit": _unit(instance, template, sorted(configs), words, sorted(secrets), bool(ca)),
     }
+    if ca:
+        current = _LAYOUT.current(workload_key("agent", instance.name))
+        texts[_BROKER_CA] = ca
+        texts[_TRUST] = render_trust(instance.name, f"{current}/{_BROKER_CA}")
     for artifact in runtime.artifacts.values():
         plan.artifacts[artifact.sha256] = artifact
-    mqtt = _resolved(spec.mqtt, environment)
     return {
         "manifest": _manifest(inputs, instance, mqtt, texts, sorted(configs), login, secrets),
         "files": texts,
@@ -239,6 +251,7 @@ def _unit(
     configs: list[str],
     words: Mapping[str, str],
     secrets: list[str],
+    with_ca: bool,
 ) -> str:
     agent = instance.agent
     key = workload_key("agent", instance.name)
@@ -256,6 +269,7 @@ def _unit(
         "release": str(_LAYOUT.current(key)),
         "secrets_file": str(_LAYOUT.secrets_file(key)) if secrets and not sealed else None,
         "credentials": {name: str(_LAYOUT.credential(key, name)) for name in secrets if sealed},
+        "trust": trust_of(instance.name) if with_ca else None,
         "notify": agent.runtime.notify,
         "watchdog": agent.runtime.watchdog,
         "start_timeout": round(agent.entry.deadline) + 30,
@@ -306,6 +320,9 @@ def _manifest(
     }
     if len(configs) > 1:
         about["configs"] = configs
+    if _TRUST in texts:
+        place = str(_LAYOUT.units / trust_of(instance.name).unit)
+        about["install"][place] = {"file": _TRUST, "mode": "0644"}
     if secrets:
         about["secrets"] = secrets
         if entry.secrets_backend == manifest.CREDENTIALS:
@@ -329,4 +346,6 @@ def _manifest(
             "password_env": mqtt.password_env,
             "heartbeat": mqtt.heartbeat,
         }
+        if _BROKER_CA in texts:
+            about["mqtt"]["ca"] = texts[_BROKER_CA]
     return about

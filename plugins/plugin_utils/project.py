@@ -17,6 +17,7 @@ from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 
 from ansible_collections.muster.agents.plugins.plugin_utils import schema_check
+from ansible_collections.muster.agents.plugins.plugin_utils.broker import ADDRESSES, URL_OPTIONS, broker_url
 from ansible_collections.muster.agents.plugins.plugin_utils.diagnostics import (
     ERROR,
     Diagnostic,
@@ -199,8 +200,8 @@ def _broker(options: Mapping[str, Any], variables: Mapping[str, Any], values: _H
     if not hosts:
         return None
     host = hosts[0]
-    address = values.get(host, "mosquitto_address") or values.get(host, "ansible_host") or host
-    return Broker(f"mqtt://{address}:{values.get(host, 'mosquitto_port') or 1883}", own=True)
+    variables_of = {name: values.get(host, name) for name in (*ADDRESSES, *URL_OPTIONS)}
+    return Broker(broker_url({"inventory_hostname": host, **variables_of}), own=True)
 
 
 def _secret_names(

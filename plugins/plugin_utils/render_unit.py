@@ -8,6 +8,7 @@ import functools
 import re
 import traceback
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import jinja2
@@ -27,6 +28,39 @@ def unit_words(words: Iterable[str]) -> str:
 def unit_text(text: str) -> str:
     """Free text for Description= and the like: one line, no specifiers."""
     return " ".join(text.split()).replace("%", "%%").rstrip("\\")
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What an agent trusts: the unit that puts it together, and the file that it is then in."""
+
+    unit: str
+    file: str
+
+
+def trust_of(name: str) -> Trust:
+    return Trust(f"muster-trust-{name}.service", f"/run/muster-trust/{name}.pem")
+
+
+def render_trust(name: str, ca: str) -> str:
+    """The unit that puts an agent's trust together before each of its starts: the host's authorities, as its packages have
+    them by then, and the broker's, from the file `ca`.
+
+    It is no ExecStartPre= of the agent, for systemd 247 starts none where there are credentials.
+    """
+    file = trust_of(name).file
+    authorities = "/etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt"
+    return f"""# Made by muster.agents for agent {name}. Changes made here are undone by the next deploy.
+[Unit]
+Description=Authorities that agent {name} trusts
+
+[Service]
+Type=oneshot
+RuntimeDirectory=muster-trust
+RuntimeDirectoryPreserve=yes
+UMask=0022
+ExecStart=/bin/sh -c 'cat {authorities} >{file} 2>/dev/null; exec cat {ca} >>{file}'
+"""
 
 
 def render_unit(template: str, variables: Mapping[str, Any]) -> str:

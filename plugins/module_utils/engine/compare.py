@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import manifest, secret_files, systemd
+from . import manifest, secret_files, secret_installs, systemd
 from .errors import EngineError
 from .files import File, read_bytes, read_link, sha256_file
 from .hold import held
@@ -27,12 +27,12 @@ from .systemd import Unit
 NOTHING, RECORD, RELOAD, RESTART = "nothing", "record", "reload", "restart"
 _RANKS = (NOTHING, RECORD, RELOAD, RESTART)
 CREDENTIALS = "the key of all passwords"
-SECRETS = "secrets"
 DRIFT = "drift: "  # begins every reason that only a change by hand explains
 RUNTIME_ALTERED, RUNTIME_GONE = DRIFT + "runtime program altered", DRIFT + "the runtime is gone"
 MASKED = DRIFT + "masked"
-SECRETS_ALTERED = DRIFT + "secrets"
+SECRETS_ALTERED = DRIFT + manifest.SECRETS
 NOT_RECORDED = "not recorded"
+BROKER_RESTARTED = "the broker was restarted"
 OWED = "mended, not restarted since"
 
 
@@ -148,7 +148,7 @@ def _compare_releases(layout: Layout, change: Change, runtimes: Runtimes) -> Non
     )
     for name in differing:
         change.needs(name, RELOAD if name in new.reload and name in old.files else RESTART)
-    if old.installs != new.installs:
+    if (old.installs, old.secret_installs) != (new.installs, new.secret_installs):
         change.needs("where files are installed", _action_of(_moved(old, new), new))
     if old.runtime != new.runtime:
         change.needs("runtime")
@@ -163,7 +163,7 @@ def _compare_releases(layout: Layout, change: Change, runtimes: Runtimes) -> Non
 
 def _moved(old: Manifest, new: Manifest) -> set[str]:
     """Files whose place, permissions or group differ."""
-    return {install.file for install in {*old.installs} ^ {*new.installs}}
+    return {install.file for install in {*old.all_installs} ^ {*new.all_installs}}
 
 
 def _action_of(files: Iterable[str], document: Manifest) -> str:
@@ -185,6 +185,8 @@ def _compare_disk(layout: Layout, change: Change, current: Manifest, runtimes: R
         change.needs(fault)
     for install in current.installs:
         _compare_install(layout, change, current, install)
+    for path in secret_installs.altered(layout, current):
+        change.needs(f"{DRIFT}{path}", _action_of([manifest.SECRETS], current))
     owed = read_bytes(owed_file(layout, change.key))
     if owed is not None:
         change.needs(OWED, RELOAD if owed.decode("ascii", "replace") == RELOAD else RESTART)
@@ -212,10 +214,11 @@ def _compare_secrets(layout: Layout, state: State, change: Change, wanted: Wante
         else state.digest(wanted.secrets_text) == started_with
     )
     whole = secret_files.intact(layout, state, change.key)
+    action = _action_of([manifest.SECRETS], wanted.manifest)
     if not whole:
-        change.needs(SECRETS_ALTERED)
+        change.needs(SECRETS_ALTERED, action)
     if not same:
-        change.needs(SECRETS)
+        change.needs(manifest.SECRETS, action)
     private = (File(b"", 0o600).has_mode(path) for path in secret_files.files(layout, change.key))
     if whole and same and not all(private):
         change.needs(DRIFT + "permissions of the secrets", RECORD)

@@ -9,7 +9,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import hold, manifest, secret_files
+from . import hold, manifest, secret_files, secret_installs
 from .compare import current_release
 from .files import sha256_file
 from .layout import Layout
@@ -93,8 +93,12 @@ def _secrets(layout: Layout, document: Manifest, state: State) -> list[Drift]:
     modes = [stat.S_IMODE(path.stat().st_mode) for path in secret_files.files(layout, document.key)]
     if any(mode & 0o077 for mode in modes):
         details.append("others than root may read it")
-    path = secret_files.place(layout, document)
-    return [Drift("secrets", str(path), "; ".join(details))] if details else []
+    if details:
+        return [Drift("secrets", str(secret_files.place(layout, document)), "; ".join(details))]
+    return [
+        Drift("secrets", str(path), "altered" if path.exists() else "missing")
+        for path in secret_installs.altered(layout, document)
+    ]
 
 
 def _service(layout: Layout, document: Manifest, unit: Unit) -> list[Drift]:

@@ -9,6 +9,7 @@ for `min_healthy_time` seconds. A crash ends the wait at once.
 from __future__ import annotations
 
 import concurrent.futures
+import hashlib
 import json
 import socket
 import threading
@@ -203,11 +204,26 @@ def probe_life(gate: Gate, timeout: float) -> str:
 
 
 def _connects(gate: Gate, timeout: float) -> str:
+    """The port takes connections and, where it is to, shows the certificate of the release. Who would trust that one was
+    the controller's to check."""
     try:
-        socket.create_connection((gate.host, gate.port), timeout).close()
+        with socket.create_connection((gate.host, gate.port), timeout) as connection:
+            if gate.tls and _certificate(connection) != gate.tls:
+                return f"port {gate.port} shows another certificate than the release has"
     except OSError as error:
         return f"port {gate.port}: {error.strerror or error}"
     return ""
+
+
+def _certificate(connection: socket.socket) -> str:
+    """The SHA-256 of what the other side shows, whoever signed it. Raises OSError where it does not speak TLS."""
+    import ssl  # only a broker's gate needs it
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with context.wrap_socket(connection) as secure:
+        return hashlib.sha256(secure.getpeercert(binary_form=True) or b"").hexdigest()
 
 
 def _get(gate: Gate, path: str, timeout: float) -> tuple[int | None, str]:

@@ -24,13 +24,16 @@ FILE_NAME = "manifest.json"
 # Beside what the manifest names, for the unit: the id, which the manifest's own digest is and no file in it can hold.
 ID_FILE = "release.env"
 ENVIRONMENT_FILE, CREDENTIALS = BACKENDS = ("environment_file", "credentials")
+SECRETS = "secrets"  # how `reload` names the secrets
 PRE_RELEASE, POST_RELEASE = "pre_release", "post_release"
 ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 @dataclass(frozen=True)
 class Install:
-    """A file of the release that is copied to a place of its own on the host, such as the unit."""
+    """A file of the release that is copied to a place of its own on the host, such as the unit. Of a secret file, `file` is the
+    secret's name.
+    """
 
     path: str
     file: str
@@ -42,7 +45,8 @@ class Install:
 class Gate:
     """When a workload counts as healthy. Times in seconds.
 
-    `ready` and `identity` are HTTP paths on `port` of `host`; without `ready` it is enough that the port takes connections.
+    `ready` and `identity` are HTTP paths on `port` of `host`; without `ready` it is enough that the port takes connections,
+    and with `tls` (a SHA-256 in hex) that it shows this certificate.
     """
 
     host: str
@@ -50,6 +54,7 @@ class Gate:
     ready: str | None
     identity: str | None
     agent_id: str | None
+    tls: str | None
     deadline: float
     min_healthy_time: float
 
@@ -72,6 +77,20 @@ class Notify:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """How a service is started for a moment to see what it says of its config: see `trial.py`.
+
+    `folder` holds its config, `emptied` are folders that it would write to; `refused` are words by which it says that it
+    cannot use the config.
+    """
+
+    run: tuple[str, ...]
+    folder: str
+    emptied: tuple[str, ...]
+    refused: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """One release of one workload. `raw` is the document itself, which is what is written and hashed.
 
@@ -87,10 +106,12 @@ class Manifest:
     configs: tuple[str, ...]  # every file of the config, that one among them
     files: Mapping[str, str]
     installs: tuple[Install, ...]
+    secret_installs: tuple[Install, ...]
     runtime: Mapping[str, Any] | None
     check: tuple[str, ...]
+    trial: Trial | None
     gate: Gate
-    reload: frozenset[str]  # files whose change needs no restart
+    reload: frozenset[str]  # files whose change needs no restart, and SECRETS if they do not either
     hidden: frozenset[str]  # files that no diff shows
     requires: Mapping[str, str]
     mqtt: Mapping[str, Any] | None
@@ -101,6 +122,11 @@ class Manifest:
     secrets_backend: str
     reads_credentials: bool
     raw: Mapping[str, Any]
+
+    @property
+    def all_installs(self) -> tuple[Install, ...]:
+        """Every place outside of its own directory that a release fills."""
+        return (*self.installs, *self.secret_installs)
 
     @property
     def release(self) -> str:
@@ -156,14 +182,20 @@ def parse(raw: Mapping[str, Any]) -> Manifest:
                 Install(path, entry["file"], int(entry["mode"], 8), entry.get("group"))
                 for path, entry in sorted(raw["install"].items())
             ),
+            secret_installs=tuple(
+                Install(path, entry["secret"], int(entry["mode"], 8), entry.get("group"))
+                for path, entry in sorted((raw.get("secret_files") or {}).items())
+            ),
             runtime=raw.get("runtime"),
             check=tuple(raw.get("check") or ()),
+            trial=_trial(raw["trial"]) if raw.get("trial") else None,
             gate=Gate(
                 host=str(gate.get("host", "127.0.0.1")),
                 port=int(gate["port"]),
                 ready=gate.get("ready"),
                 identity=gate.get("identity"),
                 agent_id=gate.get("agent_id"),
+                tls=gate.get("tls"),
                 deadline=float(gate["deadline"]),
                 min_healthy_time=float(gate["min_healthy_time"]),
             ),
@@ -192,11 +224,19 @@ def parse(raw: Mapping[str, Any]) -> Manifest:
         raise EngineError(f"manifest of {manifest.name}: no such file {sorted(absent) or unsafe}")
     if manifest.secrets_backend not in BACKENDS:
         raise EngineError(f"manifest of {manifest.name}: no secrets_backend {manifest.secrets_backend!r}")
+    if manifest.secret_installs and manifest.secrets_backend != ENVIRONMENT_FILE:
+        raise EngineError(
+            f"manifest of {manifest.name}: secret files need secrets_backend {ENVIRONMENT_FILE}"
+        )
     return manifest
 
 
 def _notify(raw: Mapping[str, Any]) -> Notify:
     return Notify(tuple(raw["run"]), float(raw["timeout"]), str(raw["user"]))
+
+
+def _trial(raw: Mapping[str, Any]) -> Trial:
+    return Trial(tuple(raw["run"]), str(raw["folder"]), tuple(raw["emptied"]), str(raw["refused"]))
 
 
 def read(layout: Layout, key: str, release: str) -> Manifest:

@@ -52,7 +52,8 @@ class LoginRefused(BrokerError):
 
 @dataclass(frozen=True)
 class Broker:
-    """A broker, ``mqtt://host[:port]`` (1883) or ``mqtts://host[:port]`` (8883), and whom to connect as.
+    """A broker, ``mqtt://host[:port]`` (1883) or ``mqtts://host[:port]`` (8883), and whom to connect as. `ca`: PEM of what its
+    certificate is verified with; without it that is the host's trust store.
 
     Raises BrokerError for any other URL, without repeating it: it may hold a password. One with a user name is
     refused for that reason.
@@ -61,6 +62,7 @@ class Broker:
     url: str
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    ca: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse what could not be connected to."""
@@ -269,7 +271,7 @@ class _Connection:
                 connection.settimeout(self._left())
                 import ssl
 
-                context = ssl.create_default_context()
+                context = ssl.create_default_context(cadata=self._broker.ca)
                 return context.wrap_socket(connection, server_hostname=self._broker.host)
             except OSError as error:
                 connection.close()

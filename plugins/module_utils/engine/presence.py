@@ -101,4 +101,5 @@ def _broker(document: Manifest, secrets: Mapping[str, str]) -> mqtt.Broker:
         url=str(about["url"]),
         username=about.get("username") or secrets.get(about.get("username_env") or ""),
         password=secrets.get(about.get("password_env") or ""),
+        ca=about.get("ca"),
     )

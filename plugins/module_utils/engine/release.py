@@ -16,7 +16,7 @@ from typing import Any
 
 from . import compare, health_timer, ports, rotation, secret_files, systemd
 from .check import check
-from .compare import DRIFT, NOTHING, RECORD, RELOAD, RESTART, Change, owed_file
+from .compare import BROKER_RESTARTED, DRIFT, NOTHING, RECORD, RELOAD, RESTART, Change, owed_file
 from .errors import EngineError
 from .files import write
 from .install import install
@@ -33,6 +33,7 @@ from .stage import make_room, missing_packages, missing_runtimes, stage_release,
 from .state import load
 from .switch import whole
 from .transaction import DEPLOY, ROTATION, Order, transact, write_down
+from .trial import trial
 
 
 def stage(layout: Layout, request: Request) -> dict[str, Any]:
@@ -55,13 +56,20 @@ def stage(layout: Layout, request: Request) -> dict[str, Any]:
         report["seconds"]["stage"] = round(time.monotonic() - began, 3)
         if fresh:
             began = time.monotonic()
-            verdicts = check(layout, fresh, request.parallel)
+            verdicts = {**check(layout, fresh, request.parallel), **_try_out(layout, fresh, report)}
             report["seconds"]["check"] = round(time.monotonic() - began, 3)
             report["refused"] = {
                 request.wanted[key].manifest.name: f"check: {reason}" for key, reason in verdicts.items()
             }
             prune(layout, load(layout), verdicts)
         return report
+
+
+def _try_out(layout: Layout, fresh: Iterable[Wanted], report: Mapping[str, Any]) -> dict[str, str]:
+    """key → what is wrong. A reload reads no config that could be."""
+    restarting = {one["key"] for one in report["workloads"] if one["action"] == RESTART}
+    found = {item.manifest.key: trial(layout, item) for item in fresh if item.manifest.key in restarting}
+    return {key: verdict for key, verdict in found.items() if verdict}
 
 
 def _begin(layout: Layout, request: Request) -> list[Outcome]:
@@ -76,7 +84,7 @@ def _install_directories(layout: Layout, request: Request) -> set[Path]:
     return {
         layout.on_host(install.path).parent
         for item in request.wanted.values()
-        for install in item.manifest.installs
+        for install in item.manifest.all_installs
     }
 
 
@@ -153,7 +161,7 @@ def _survey(layout: Layout, request: Request, version: int) -> dict[str, Any]:
 
 
 def _forbidden(pending: Iterable[Change], request: Request) -> dict[str, str]:
-    """name → why, for a change with a reason that this request does not allow."""
+    """name → why, for a change with a reason, or of something that runs with an action, that this request does not allow."""
     found = {
         change.name: f"was changed by hand: {', '.join(change.drift)}"
         for change in pending
@@ -161,7 +169,7 @@ def _forbidden(pending: Iterable[Change], request: Request) -> dict[str, str]:
     }
     for change in pending:
         for reason, why in request.forbid.items():
-            if reason in change.reasons:
+            if reason in change.reasons or (reason == change.action and change.running):
                 found[change.name] = why
     return found
 
@@ -188,10 +196,12 @@ def switch_over(layout: Layout, request: Request) -> dict[str, Any]:
 
 
 def _changes(layout: Layout, request: Request) -> list[Change]:
-    """What differs, and what stage has mended on disk (`force`): that goes through the gate, too."""
+    """What differs, and what stage has mended on disk (`force`): that goes through the gate, too. And what must restart."""
     changes = rotation.narrowed(request, compare.compare(layout, request.wanted))
     for change in changes:
-        if change.action == NOTHING and change.name in request.force:
+        if change.name in request.restart:
+            change.needs(BROKER_RESTARTED)
+        elif change.action == NOTHING and change.name in request.force:
             change.needs("mended", RECORD)
     return [
         change

@@ -37,12 +37,12 @@ class Request:
 
     `secrets` are values by workload and variable. `names` are the selected agents by fleet key; `fleet` is all of them,
     and `ids` all their ids. `retire` names what to retire, `moves` says where some of it is to start instead, `force` what
-    to restart although nothing differs, `forbid` reasons for which a change is refused, and `forbid_drift` refuses to mend
-    what was changed by hand. Of the workloads in `look` it is only said what would change. `target` is the release (or how
-    its id begins) to roll back to, "" for the previous proven one, and `targets` says so for agents by their names; `keep`
-    is how many proven releases stay; `note` is a person's reason for holding an agent. `rotate` names agents that stay on
-    their release and get new secrets: `secrets` holds only the values that change. `staged_seconds` is how long this host's
-    phases before the switch took.
+    to look at although nothing differs, `restart` what to restart then, `forbid` reasons and actions for which a change is
+    refused, and `forbid_drift` refuses to mend what was changed by hand. Of the workloads in `look` it is only said what would
+    change. `target` is the release (or how its id begins) to roll back to, "" for the previous proven one, and `targets` says
+    so for agents by their names; `keep` is how many proven releases stay; `note` is a person's reason for holding an agent.
+    `rotate` names agents that stay on their release and get new secrets: `secrets` holds only the values that change.
+    `staged_seconds` is how long this host's phases before the switch took.
     """
 
     phase: str
@@ -59,6 +59,7 @@ class Request:
     retire: tuple[str, ...]
     moves: Mapping[str, str]
     force: frozenset[str]
+    restart: frozenset[str]
     forbid: Mapping[str, str]
     forbid_drift: bool
     look: frozenset[str]
@@ -111,6 +112,7 @@ def _request(raw: Mapping[str, Any]) -> Request:
         retire=tuple(raw.get("retire", ())),
         moves={str(name): str(host) for name, host in raw.get("moves", {}).items()},
         force=frozenset(raw.get("force", ())),
+        restart=frozenset(raw.get("restart", ())),
         forbid=dict(raw.get("forbid", {})),
         forbid_drift=bool(raw.get("forbid_drift")),
         look=frozenset(raw.get("look", ())),

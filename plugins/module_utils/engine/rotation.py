@@ -13,11 +13,11 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 
 from . import manifest, releases, secret_files
-from .compare import NOTHING, SECRETS, SECRETS_ALTERED, Change
+from .compare import NOTHING, SECRETS_ALTERED, Change
 from .errors import EngineError
 from .files import remove
 from .layout import Layout, workload_key
-from .manifest import Manifest
+from .manifest import SECRETS, Manifest
 from .request import Request, Wanted
 from .state import State, load
 

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from . import manifest, secret_files
+from . import manifest, secret_files, secret_installs
 from .compare import Runtimes
 from .errors import EngineError
 from .files import fsync_directory, leftovers, make_directory, remove, sha256_file, write
@@ -63,6 +63,11 @@ def make_room(layout: Layout, wanted: Iterable[Wanted], runtime_files: Mapping[s
         [
             Need(layout.lib, staged + 65536, _INODES_EACH * len(items) + 16),
             *(secret_files.need(layout, item.manifest, item.secrets_text) for item in items),
+            *(
+                need
+                for item in items
+                for need in secret_installs.needs(layout, item.manifest, item.secrets_text)
+            ),
             Need(layout.runtimes, sum(os.path.getsize(path) for path in runtime_files.values()), 4),
             *(Need(layout.on_host(path).parent, 2 * size, 2) for path, size in installed),
         ]

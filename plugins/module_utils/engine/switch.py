@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import manifest, secret_files, systemd
+from . import manifest, secret_files, secret_installs, systemd
 from .errors import EngineError
 from .files import Entry, File, Link, beside, fsync_directory, make_directory, remove
 from .layout import Layout
@@ -64,6 +64,7 @@ def prepare(
     there: dict[Path, Entry | None] = {
         **_entries(layout, document),
         **secret_files.entries(layout, document, secrets_text),
+        **secret_installs.entries(layout, document, secrets_text),
     }
     back = _entries_before(layout, key, before)
     swaps: list[Swap] = []
@@ -71,7 +72,7 @@ def prepare(
     try:
         _make_secrets_directories(layout, document)
         for path in sorted({*there, *back}):
-            swap = _prepare_one(path, there.get(path), back.get(path), secret=layout.secrets in path.parents)
+            swap = _prepare_one(path, there.get(path), back.get(path))
             if swap is not None:
                 swaps.append(swap)
         for directory in {swap.path.parent for swap in swaps}:
@@ -110,19 +111,18 @@ def _entries(layout: Layout, document: Manifest) -> dict[Path, Entry | None]:
 
 
 def _entries_before(layout: Layout, key: str, release: str | None) -> dict[Path, Entry | None]:
-    """The same of the release to go back to; nothing where it is damaged, so that what is on disk comes back as it is."""
+    """The same of the release to go back to; nothing where it is damaged, and no secrets: these go back to what is on disk."""
     if release is None:
         return {}
     try:
-        return _entries(layout, whole(layout, key, release))
+        document = whole(layout, key, release)
+        return {**_entries(layout, document), **secret_installs.entries(layout, document, None)}
     except EngineError:
         return {}
 
 
-def _prepare_one(path: Path, wanted: Entry | None, back: Entry | None, secret: bool) -> Swap | None:
-    """None where the path is right already and stays so on the way back. Secrets go back to what is on disk now."""
-    if secret:
-        back = None
+def _prepare_one(path: Path, wanted: Entry | None, back: Entry | None) -> Swap | None:
+    """None where the path is right already and stays so on the way back, which without `back` leads to what is there now."""
     make_directory(path.parent)
     right = wanted.is_at(path) if wanted else not os.path.lexists(path)
     if right and back in (None, wanted):
@@ -200,7 +200,7 @@ def whole(layout: Layout, key: str, release: str) -> Manifest:
 def take_down(layout: Layout, key: str, document: Manifest) -> None:
     """Stop a workload and take its unit, installs and secrets off the host. Its releases stay."""
     stop(document.unit)
-    for install in document.installs:
+    for install in document.all_installs:
         remove(layout.on_host(install.path))
     secret_files.forget(layout, key)
     remove(layout.current(key))

@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import health_timer, hold, hooks, manifest, secret_files, systemd
+from . import health_timer, hold, hooks, manifest, secret_files, secret_installs, systemd
 from .commit import Failure, Touched, commit, revert
 from .compare import MASKED, NOTHING, RECORD, Change
 from .errors import EngineError
@@ -162,6 +162,7 @@ def _needs(layout: Layout, changes: list[Change], secrets: Mapping[str, str | No
         sizes = {install.path: _size(layout, change, install.file) for install in change.manifest.installs}
         needs += [Need(layout.on_host(path).parent, 2 * size, 2) for path, size in sizes.items()]
         needs.append(secret_files.need(layout, change.manifest, secrets[change.key]))
+        needs += secret_installs.needs(layout, change.manifest, secrets[change.key])
         needs.append(Need(layout.workload(change.key), 0, 2))
     return needs
 

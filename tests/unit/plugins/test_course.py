@@ -227,6 +227,29 @@ def test_a_broker_that_was_released_first_is_none_of_the_agents() -> None:
     assert "mosquitto" in ended(now)["text"]
 
 
+def test_after_a_restart_of_the_broker_all_that_it_serves_restarts_in_waves() -> None:
+    """But not who has no broker, who is held, and who is on a host that could not be asked."""
+    planned = plan({"h1": ["writer-1", "judge", "web"], "h2": ["writer-2"], "h3": ["editor"]})
+    for host, text in planned["hosts"].items():
+        workloads = json.loads(text)
+        for one in workloads:
+            one["manifest"].update({} if one["manifest"]["name"] == "web" else {"mqtt": {"url": "mqtt://b"}})
+        planned["hosts"][host] = json.dumps(workloads)
+    found: dict[str, dict[str, Any]] = {
+        "h1": staged(["writer-1", "judge", "web"], ["writer-1"], held={"judge": {}}),
+        "h2": staged(["writer-2"], []),
+        "h3": {"problem": {"kind": "unreachable", "msg": "h3: unreachable"}},
+    }
+    for restarts, waves in (
+        (True, [{"h1": ["writer-1"]}, {"h2": ["writer-2"]}]),
+        (False, [{"h1": ["writer-1"]}]),
+    ):
+        broker = {"pending": ["conf"], "missing_packages": [], "restarts": restarts}
+        now = course.begin(planned, list(found), {**found, "h1": {**found["h1"], "broker": broker}})
+        assert [wave["switch"] for wave in now["waves"]] == waves
+        assert now["restart"] == restarts
+
+
 def test_held_agents_are_told() -> None:
     hold = {"since": "2026-11-21 10:00", "note": "disk", "who": {}}
     now = course.begin(

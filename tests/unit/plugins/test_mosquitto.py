@@ -389,7 +389,7 @@ def test_a_listener_that_cannot_be_is_refused(port: int, address: str | None) ->
 def test_the_default_listener_and_further_lines() -> None:
     paths = mosquitto.BrokerPaths("/p", "/a")
     lines = mosquitto.render_conf(mosquitto.BrokerSettings(extra=("max_keepalive 60",)), paths).splitlines()
-    assert lines[-2:] == ["listener 1883", "max_keepalive 60"]
+    assert lines[-3:] == ["listener 1883", "max_connections 1000", "max_keepalive 60"]
     assert {"allow_anonymous false", "password_file /p", "acl_file /a"} <= set(lines)
     local = mosquitto.BrokerSettings(listeners=(mosquitto.Listener(1, "::1"),), persistence=False)
     assert {"listener 1 ::1", "persistence false"} <= set(mosquitto.render_conf(local, paths).splitlines())

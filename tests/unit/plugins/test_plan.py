@@ -270,6 +270,30 @@ def test_a_program_that_reads_credentials_is_started_by_itself(project: Path) ->
     assert found["manifest"]["reads_credentials"] is True
 
 
+def test_who_uses_our_own_broker_with_tls_gets_what_to_verify_it_with(project: Path) -> None:
+    secure = Broker("mqtts://broker:8883", own=True, ca="the CA's PEM\n")
+    found = workloads(make_plan(inputs(project, {"writer": {}}, broker=secure), "all"))["writer"]
+    unit = found["files"]["unit"]
+    assert found["files"]["broker-ca.pem"] == found["manifest"]["mqtt"]["ca"] == "the CA's PEM\n"
+    assert "\nWants=muster-trust-writer.service\nAfter=muster-trust-writer.service\n" in unit
+    assert "\nEnvironment=SSL_CERT_FILE=/run/muster-trust/writer.pem\n" in unit
+    assert (
+        "cat /var/lib/muster/agents/writer/current/broker-ca.pem >>/run/muster-trust/writer.pem'"
+        in (found["files"]["trust"])
+    )
+    place = "/etc/systemd/system/muster-trust-writer.service"
+    assert found["manifest"]["install"][place] == {"file": "trust", "mode": "0644"}
+    elsewhere = {"writer": {"overrides": {"mqtt": {"broker_url": "mqtts://elsewhere:8883"}}}}
+    for given in (
+        inputs(project, elsewhere, broker=secure),
+        inputs(project, {"writer": {}}, broker=replace(secure, ca="")),
+    ):
+        found = workloads(make_plan(given, "all"))["writer"]
+        assert "broker-ca.pem" not in found["files"]
+        assert "ca" not in found["manifest"]["mqtt"]
+        assert "SSL_CERT_FILE" not in found["files"]["unit"]
+
+
 def test_the_manifest_tells_the_engine_how_to_judge(project: Path) -> None:
     fleet = {"writer": {"port": 8123, "deadline": 30, "min_healthy_time": 1}}
     found = workloads(make_plan(inputs(project, fleet), "all"))["writer"]["manifest"]

@@ -1,0 +1,56 @@
+# Copyright: muster.agents contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a switch takes on: what differs, what has to restart although nothing does, and what this request does not allow."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ansible_collections.muster.agents.plugins.module_utils.engine import release, request, trial
+from tests.unit.plugins.builders import RUNNING, UNIT
+from tests.unit.plugins.small_host import Host, host, version
+
+__all__ = ["host"]
+
+
+def asked(number: int, **more: Any) -> request.Request:
+    item = version(number)
+    workload = {"manifest": dict(item.manifest.raw), "files": dict(item.texts)}
+    secrets = {item.manifest.key: dict(item.secrets)}
+    return request.parse(
+        json.dumps({"format": request.FORMAT, "workloads": [workload], "secrets": secrets, **more})
+    )
+
+
+def test_what_does_not_differ_restarts_where_the_broker_did(host: Host) -> None:
+    host.release(version(1))
+    assert release._changes(host.layout, asked(1)) == []
+    (change,) = release._changes(host.layout, asked(1, restart=["writer"]))
+    assert (change.action, change.reasons) == ("restart", ["the broker was restarted"])
+    assert change.before == change.after
+
+
+@pytest.mark.parametrize(("running", "refused"), [(True, {"writer": "not now"}), (False, {})])
+def test_a_restart_of_what_runs_may_be_forbidden(host: Host, running: bool, refused: dict[str, str]) -> None:
+    host.release(version(1))
+    if not running:
+        host.units[UNIT] = replace(RUNNING, active="inactive", sub="dead", pid=0)
+    for number, expected in ((2, refused), (1, {} if running else refused)):
+        order = asked(number, forbid={"restart": "not now"})
+        assert release._forbidden(release._changes(host.layout, order), order) == expected
+
+
+MOSQUITTO = """1795283444: Loading config file /etc/mosquitto/conf.d/muster.conf
+1795283444: Error: Unknown configuration variable "bogus".
+1795283444: Error found at /etc/mosquitto/conf.d/muster.conf:9.
+"""
+
+
+def test_only_what_a_program_says_of_its_config_refuses_it() -> None:
+    refused = trial.complaints(MOSQUITTO, "Error found at")
+    assert refused == MOSQUITTO.splitlines()[1:]
+    assert trial.complaints("Error: Cannot assign requested address", "Error found at") == []
