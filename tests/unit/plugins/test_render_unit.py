@@ -33,6 +33,7 @@ VARIABLES: dict[str, Any] = {
     "release": RELEASE,
     "secrets_file": "/etc/muster/secrets/writer.env",
     "credentials": {},
+    "trust": None,
     "notify": True,
     "watchdog": 60,
     "start_timeout": 150,
@@ -182,7 +183,8 @@ def test_encrypted_secrets_are_credentials() -> None:
     found = lines(secrets_file=None, credentials={"API_KEY": file})
     assert f"LoadCredentialEncrypted=API_KEY:{file}" in found
     assert [line for line in found if line.startswith("EnvironmentFile=")] == [
-        f"EnvironmentFile={RELEASE}/env"
+        f"EnvironmentFile={RELEASE}/env",
+        f"EnvironmentFile=-{RELEASE}/release.env",
     ]
 
 
