@@ -23,7 +23,7 @@ WATCHER = """
 import json, os, re, select, sys
 marks = [mark.encode() for mark in json.loads(sys.stdin.readline())]
 seen, rounds = set(), 0
-while rounds < 2 or not select.select([sys.stdin], [], [], 0.02)[0]:
+while rounds < 2 or not select.select([sys.stdin], [], [], 0.05)[0]:
     rounds += 1
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
