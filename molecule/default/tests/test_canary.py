@@ -68,7 +68,7 @@ def test_no_secret_is_anywhere_else(
         said["status"] = fleet.play("playbooks/status.yml", *LOUD, "-e", "status_format=json", wanted, second)
     said["validate"] = fleet.play("playbooks/validate.yml", *LOUD, wanted, second, "-e", f"sarif={sarif}")
 
-    assert {name: one.code for name, one in said.items()} == dict.fromkeys(said, 0)
+    assert {name: one.output[-2000:] for name, one in said.items() if one.code} == {}
     assert live.startswith(VAULT[1])
     for name, one in said.items():
         assert canary.hits(one.output, looked_for) == [], f"in the output of {name}"
