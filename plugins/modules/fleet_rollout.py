@@ -10,8 +10,8 @@ module: fleet_rollout
 short_description: Decide what a rollout does next, once for all hosts
 version_added: 0.3.0
 description:
-  - The thread through C(deploy.yml), C(rollback.yml) and C(rotate_secrets.yml), between the tasks that work on hosts. It reads what those registered, decides which
-    hosts switch in which wave and when a rollout stops, and prints the summary.
+  - The thread through C(deploy.yml), C(rollback.yml) and C(rotate_secrets.yml), between the tasks that work on hosts. It reads what
+    those registered, decides which hosts switch in which wave and when a rollout stops, and prints the summary.
   - Playbooks of your own hardly need it. It knows the names under which this collection's roles and playbooks register their results.
 options:
   step:

@@ -23,17 +23,19 @@ WATCHER = """
 import json, os, re, select, sys
 marks = [mark.encode() for mark in json.loads(sys.stdin.readline())]
 seen, rounds = set(), 0
-while rounds < 2 or not select.select([sys.stdin], [], [], 0.02)[0]:
+while rounds < 2 or not select.select([sys.stdin], [], [], 0.05)[0]:
     rounds += 1
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            texts = {word: open(f"/proc/{pid}/{word}", "rb").read() for word in ("cmdline", "environ", "cgroup", "comm")}
+            words = ("cgroup", "cmdline", "environ", "comm", "cgroup")
+            texts = [open(f"/proc/{pid}/{word}", "rb").read() for word in words]
         except OSError:
             continue
-        for word in ("cmdline", "environ"):
-            if any(mark in texts[word] for mark in marks):
-                unit = re.findall(rb"([^/\\n]+[.](?:service|scope))", texts["cgroup"])
-                seen.add((word, unit[-1].decode() if unit else "-", texts["comm"].decode().strip()))
+        # Before and after, for one that begins or ends in between is in no group of its own yet, or any more.
+        unit = re.findall(rb"([^/\\n]+[.](?:service|scope))", texts[0] + texts[4])
+        for word, text in zip(words[1:3], texts[1:3]):
+            if any(mark in text for mark in marks):
+                seen.add((word, unit[-1].decode() if unit else "-", texts[3].decode().strip()))
 print(json.dumps([rounds, sorted(seen)]))
 """
 # Every file that was written since the host was made, whoever may read it; and the journal, which is compressed.

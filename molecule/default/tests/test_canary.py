@@ -46,7 +46,8 @@ def test_no_secret_is_anywhere_else(
     agents: dict[str, fleet.Agent], tmp_path: Path, backend: str, restored: None
 ) -> None:
     looked_for = marks(agents)
-    for name in ("fleet", *VAULT):
+    # Not named for the values: Ansible prints the paths of what it is given.
+    for name in ("fleet", "first", "second"):
         (tmp_path / name).mkdir()
     wanted = fleet.changed_fleet(
         tmp_path / "fleet",
@@ -54,8 +55,8 @@ def test_no_secret_is_anywhere_else(
         writer={"environment": {"CANARY": backend}},
     )
     first, second = (
-        fleet.variables(tmp_path / value, agent_secrets={"SERPER_API_KEY": f"{value} \"' $HOME %n \\"})
-        for value in VAULT
+        fleet.variables(tmp_path / name, agent_secrets={"SERPER_API_KEY": f"{value} \"' $HOME %n \\"})
+        for name, value in zip(("first", "second"), VAULT)
     )
     report, sarif = tmp_path / "report.json", tmp_path / "checked.sarif"
     said = {}
@@ -68,7 +69,7 @@ def test_no_secret_is_anywhere_else(
         said["status"] = fleet.play("playbooks/status.yml", *LOUD, "-e", "status_format=json", wanted, second)
     said["validate"] = fleet.play("playbooks/validate.yml", *LOUD, wanted, second, "-e", f"sarif={sarif}")
 
-    assert {name: one.code for name, one in said.items()} == dict.fromkeys(said, 0)
+    assert {name: one.output[-2000:] for name, one in said.items() if one.code} == {}
     assert live.startswith(VAULT[1])
     for name, one in said.items():
         assert canary.hits(one.output, looked_for) == [], f"in the output of {name}"

@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from . import mask, systemd
@@ -51,12 +52,12 @@ def check_one(layout: Layout, wanted: Wanted) -> str | None:
     try:
         with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
             unit = pool.submit(_check_unit, layout, wanted, scratch)
-            config = pool.submit(_check_config, layout, wanted, scratch)
+            config = pool.submit(_check_config, layout, wanted)
             return unit.result() or config.result()
     except EngineError as error:
         return str(error)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)  # the check's own unit may have been quicker
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _check_unit(layout: Layout, wanted: Wanted, scratch: Path) -> str | None:
@@ -77,7 +78,19 @@ def _with_words(text: str, words: Mapping[str, str]) -> str:
     return text
 
 
-def _check_config(layout: Layout, wanted: Wanted, scratch: Path) -> str | None:
+@contextlib.contextmanager
+def _in_memory(text: str) -> Iterator[str]:
+    """A path at which systemd finds the text for as long as this process lives: a kill leaves no secret behind."""
+    handle = os.memfd_create("muster-check")
+    try:
+        with open(handle, "wb", closefd=False) as stream:
+            stream.write(text.encode())
+        yield f"/proc/{os.getpid()}/fd/{handle}"
+    finally:
+        os.close(handle)
+
+
+def _check_config(layout: Layout, wanted: Wanted) -> str | None:
     document = wanted.manifest
     if not document.check or document.config is None:
         return None
@@ -91,34 +104,31 @@ def _check_config(layout: Layout, wanted: Wanted, scratch: Path) -> str | None:
     command = [_with_words(word, words) for word in document.check]
     # Where the environment names the agent's own config, the check is to read the one that it was given.
     environment = wanted.texts["env"].replace(f"/run/credentials/{document.unit}", words["{config_dir}"])
-    write(scratch / "env", environment.encode(), 0o600)
-    properties = [
-        *_SANDBOX,
-        # Secrets lie there: they go with the check also when nobody is left who waits for it.
-        f"ExecStopPost=+/bin/rm -rf -- {scratch}",
-        *(f"LoadCredential={name}:{release / name}" for name in document.configs),
-        f"EnvironmentFile={scratch / 'env'}",
-    ]
-    if document.reads_credentials:
-        make_directory(scratch / "secrets", 0o700)
-        for name, value in wanted.secrets.items():
-            write(scratch / "secrets" / name, value.encode(), 0o600)
-            properties.append(f"LoadCredential={name}:{scratch / 'secrets' / name}")
-    elif wanted.secrets_text is not None:
-        write(scratch / "secrets.env", wanted.secrets_text.encode(), 0o600)
-        properties.append(f"EnvironmentFile={scratch / 'secrets.env'}")
-    done = systemd.run(
-        "systemd-run",
-        "--quiet",
-        "--collect",
-        "--wait",
-        "--pipe",
-        f"--unit={service}",
-        *(f"--property={entry}" for entry in properties),
-        "--",
-        *command,
-        timeout=_TIMEOUT + 30,
-    )
+    with contextlib.ExitStack() as stack:
+        in_memory: Callable[[str], str] = lambda text: stack.enter_context(_in_memory(text))  # noqa: E731
+        credentials = {name: str(release / name) for name in document.configs}
+        environments = [in_memory(environment)]
+        if document.reads_credentials:
+            credentials.update({name: in_memory(value) for name, value in wanted.secrets.items()})
+        elif wanted.secrets_text is not None:
+            environments.append(in_memory(wanted.secrets_text))
+        properties = [
+            *_SANDBOX,
+            *(f"LoadCredential={name}:{path}" for name, path in credentials.items()),
+            *(f"EnvironmentFile={path}" for path in environments),
+        ]
+        done = systemd.run(
+            "systemd-run",
+            "--quiet",
+            "--collect",
+            "--wait",
+            "--pipe",
+            f"--unit={service}",
+            *(f"--property={entry}" for entry in properties),
+            "--",
+            *command,
+            timeout=_TIMEOUT + 30,
+        )
     if done.returncode == 0:
         return None
     said = [line for line in (done.stdout + "\n" + done.stderr).splitlines() if line.strip()]

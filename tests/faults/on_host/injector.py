@@ -215,7 +215,7 @@ def engines(word: str = "") -> list[int]:
             continue
         command = next((one for one in words[1:5] if re.search(rb"muster[^/]*\.pyz$", one)), None)
         commands = words[words.index(command) + 1 :] if command else [b"apply"] if called == b"muster" else []
-        if commands and word.encode() in (commands[0], b""):
+        if commands and commands[0] != b"_health" and word.encode() in (commands[0], b""):
             found.append(int(path.name))
     return found
 

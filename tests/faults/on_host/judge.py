@@ -83,6 +83,8 @@ def _quiet(verdict: Verdict, asked: Asked) -> None:
     listed = _command("systemctl", "list-units", "--all", "--plain", "--no-legend", "muster-*")
     for line in listed.splitlines():
         name, _, active = [*line.split(), "", ""][:3]
+        if name.startswith("muster-health."):
+            continue
         # A unit that was killed is called failed until systemd forgets it; the one that mends must not fail.
         idle = ("inactive",) if name == "muster-resume.service" else ("inactive", "failed")
         verdict.must(active in idle, f"unit {name} is {active}")
@@ -99,12 +101,10 @@ def _quiet(verdict: Verdict, asked: Asked) -> None:
 
 
 def engine_processes() -> Iterator[tuple[int, list[str]]]:
-    """Processes that run the engine, whoever started them."""
+    """Processes that run the engine, whoever started them; but for the health checks, which never rest."""
     for pid, words in processes():
-        if (
-            any(re.search(r"muster[^/]*\.pyz$|/bin/muster$", word) for word in words[:4])
-            or _called(pid) == "muster"
-        ):
+        ours = any(re.search(r"muster[^/]*\.pyz$|/bin/muster$", word) for word in words[:4])
+        if (ours and "_health" not in words) or _called(pid) == "muster":
             yield pid, words
 
 

@@ -42,7 +42,7 @@ def test_what_a_kill_left_is_swept_and_what_is_others_stays(layout: Layout) -> N
         layout.lib / ".state.json.muster-old",
         layout.workload(KEY) / ".current.muster-new",
         layout.releases(KEY) / f".{OLD}.new" / "env",
-        layout.run / "check-ayawo5wt" / "secrets.env",
+        layout.run / "check-ayawo5wt" / "agent-writer.service",
     ]
     stays = [
         layout.secrets / "writer.env",
