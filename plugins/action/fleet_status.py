@@ -11,7 +11,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.muster.agents.plugins.plugin_utils.status_table import status_table
+from ansible_collections.muster.agents.plugins.plugin_utils.status_table import is_half_moved, status_table
 
 
 class ActionModule(ActionBase):
@@ -47,9 +47,11 @@ class ActionModule(ActionBase):
             Display().display(status_table(agents, silent, absent))
         where = {f"{agent['name']} on {agent['host']}": agent for agent in agents}
         unready = [name for name, agent in where.items() if not agent["ready"] and not agent["held"]]
+        half_moved = [name for name, agent in where.items() if is_half_moved(agent)]
         drifted = [name for name, agent in where.items() if agent["drift"]]
         parts = (
             ("not ready", unready),
+            ("stopped in the middle of a move", half_moved),
             ("changed by hand", drifted),
             ("on no host", absent),
             ("no answer from", sorted(silent)),

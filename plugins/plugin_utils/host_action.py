@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -39,6 +40,6 @@ class HostAction(ActionBase):
         finally:
             self._remove_tmp_path(self._connection._shell.tmpdir)
 
+    @abstractmethod
     def work(self, options: Mapping[str, Any], variables: Mapping[str, Any], host: str) -> dict[str, Any]:
         """The result. May raise HostRefused, and ValueError for an option that cannot be used."""
-        raise NotImplementedError

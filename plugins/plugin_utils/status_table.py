@@ -29,10 +29,16 @@ def status_table(
     return "\n".join([*lines, *(["", *notes] if notes else [])])
 
 
+def is_half_moved(agent: Mapping[str, Any]) -> bool:
+    """Stopped for a move to another host that nobody finished; unlike what a person holds, that needs somebody."""
+    return bool((agent["held"] or {}).get("moves_to"))
+
+
 def _notes(agent: Mapping[str, Any]) -> list[str]:
     held = agent["held"]
     return [
         *([f"held since {held['since']}{': ' if held['note'] else ''}{held['note']}"] if held else []),
+        *(["deploy again to finish the move"] if is_half_moved(agent) else []),
         *([agent["detail"]] if agent["detail"] and not held else []),
         *([f"drift: {', '.join(agent['drift'])}"] if agent["drift"] else []),
         *([f"overridden by {', '.join(agent['overrides'])}, which stays"] if agent["overrides"] else []),

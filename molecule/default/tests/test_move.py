@@ -51,6 +51,9 @@ def test_a_move_that_nobody_finished_is_told_and_undone(
     status = researcher.machine.run("muster status")
     assert status.rc == 1
     assert f"moves to {elsewhere}" in status.stdout
+    outcome = fleet.play("playbooks/status.yml")
+    assert outcome.code == 2
+    assert "stopped in the middle of a move: researcher" in outcome.output
     assert "was to move" in fleet.deploy().output
     back = fleet.agents()["researcher"]
     assert (back.host, back.release, back.ready) == (researcher.host, researcher.release, True)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.muster.agents.plugins.module_utils.engine.table import duration
-from ansible_collections.muster.agents.plugins.plugin_utils.status_table import status_table
+from ansible_collections.muster.agents.plugins.plugin_utils.status_table import is_half_moved, status_table
 
 
 def agent(**changes: Any) -> dict[str, Any]:
@@ -104,3 +104,20 @@ def test_an_empty_fleet_is_said_to_be_empty() -> None:
 )
 def test_a_duration_has_two_units(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+@pytest.mark.parametrize(("moves_to", "told"), [("h2", True), ("", False)])
+def test_who_was_stopped_for_a_move_needs_somebody_and_who_is_held_does_not(
+    moves_to: str, told: bool
+) -> None:
+    held = {
+        "since": "2026-01-02T03:04:05Z",
+        "user": "admin",
+        "host": "laptop",
+        "note": "why",
+        "moves_to": moves_to,
+    }
+    one = agent(held=held, ready=False, state="inactive")
+    assert is_half_moved(one) is told
+    assert ("deploy again to finish the move" in status_table([one], {})) is told
+    assert not is_half_moved(agent())
