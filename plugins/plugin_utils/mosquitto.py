@@ -65,6 +65,7 @@ _AGENT_TOPICS = (
     "write /conversations/+/{name}",
     "write /control/agents/+/input",  # the next agent of a pipeline
     "read /control/agents/+/status",  # who else is available
+    "read $SYS/broker/uptime",  # for the health checks: was the broker restarted?
 )
 _CLIENT_TOPICS = (
     "write /control/agents/+/input",

@@ -345,6 +345,7 @@ def _manifest(
             "username_env": mqtt.username_env,
             "password_env": mqtt.password_env,
             "heartbeat": mqtt.heartbeat,
+            "resubscribes": runtime.resubscribes,
         }
         if _BROKER_CA in texts:
             about["mqtt"]["ca"] = texts[_BROKER_CA]

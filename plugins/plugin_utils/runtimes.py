@@ -23,8 +23,8 @@ REFERENCE = "reference"
 METRICS = "/metrics"
 _KINDS = ("binary", "python")
 _KEYS = (
-    "artifacts", "check", "config_schema", "environment", "health", "kind", "metrics", "notify", "reads_credentials", "run",
-    "single", "tools", "version", "watchdog",
+    "artifacts", "check", "config_schema", "environment", "health", "kind", "metrics", "notify", "reads_credentials",
+    "resubscribes", "run", "single", "tools", "version", "watchdog",
 )  # fmt: skip
 # What stands for a path in `run`, `check` and the environment.
 _WORDS = ("{program}", "{config}", "{config_dir}")
@@ -61,6 +61,7 @@ class Runtime:
     `config_schema`: a format's name, or the path of the user's own JSON Schema; empty: recognised by content. `tools`: what
     this build has beside the format's own. `single`: two of it must never run. `metrics`: where it answers with Prometheus text.
     `reads_credentials`: where secrets are kept as credentials, it reads them from $CREDENTIALS_DIRECTORY by itself.
+    `resubscribes`: after a restart of its broker it hears again by itself.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Runtime:
     single: bool = False
     metrics: str | None = None
     reads_credentials: bool = False
+    resubscribes: bool = False
 
 
 def read_runtimes(raw: object, problems: list[Diagnostic]) -> dict[str, Runtime]:
@@ -116,6 +118,7 @@ def _reference() -> Runtime:
         watchdog=60,
         config_schema=REFERENCE,
         metrics=METRICS,
+        resubscribes=True,
     )
 
 
@@ -165,11 +168,12 @@ def _read(name: str, raw: object, problems: list[Diagnostic]) -> Runtime:
     watchdog = raw.get("watchdog")
     if watchdog is not None and (isinstance(watchdog, bool) or not isinstance(watchdog, int) or watchdog < 1):
         problems.append(fleet_error("MA406", f"{where}.watchdog", "must be a whole number of seconds"))
-    for key in ("notify", "reads_credentials", "single"):
+    for key in ("notify", "reads_credentials", "resubscribes", "single"):
         if not isinstance(raw.get(key, False), bool):
             problems.append(fleet_error("MA406", f"{where}.{key}", "must be true or false"))
-    # Only of the reference agent it is known without a word; agent2389 answers there with JSON.
-    metrics = raw.get("metrics", METRICS if raw.get("config_schema") == REFERENCE else False)
+    # Only of the reference agent these two are known without a word: agent2389 has JSON there, and stays deaf.
+    reference = raw.get("config_schema") == REFERENCE
+    metrics = raw.get("metrics", METRICS if reference else False)
     if metrics is not False and not (isinstance(metrics, str) and metrics.startswith("/")):
         message = f"must be a path with Prometheus text, such as {METRICS}, or false"
         problems.append(fleet_error("MA406", f"{where}.metrics", message))
@@ -193,6 +197,7 @@ def _read(name: str, raw: object, problems: list[Diagnostic]) -> Runtime:
         single=bool(raw.get("single", False)),
         metrics=metrics or None,
         reads_credentials=bool(raw.get("reads_credentials", False)),
+        resubscribes=bool(raw.get("resubscribes", reference)),
     )
 
 

@@ -4,14 +4,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import fleet
 import pytest
 from mqtt import subscribed
+
+from dev import ROOT
 
 TOLD = "/var/tmp/told"
 PROBE = {"delay": 1, "period": 1, "timeout": 1, "threshold": 2}
@@ -167,3 +171,33 @@ def test_the_journal_is_not_filled(writers: list[fleet.Agent]) -> None:
         # systemd 247 tells when the rounds end and begin anew, which they do every ten minutes.
         assert len(said.splitlines()) <= 3
         assert agent.machine.service("muster-health.timer").is_enabled
+
+
+def test_who_is_deaf_after_a_restart_of_the_broker_is_restarted(
+    watched: dict[str, fleet.Agent], tmp_path: Path
+) -> None:
+    """It says that it is well, as agent2389 does: only that the broker is the younger one gives it away. Whose runtime is known to
+    subscribe again is left alone."""
+    reference = ROOT / "roles/agent/files/muster-agent.pyz"
+    program = ["/usr/bin/python3", "{program}", "--config", "{config}"]
+    forgetful = {
+        "artifacts": {"any": {"src": str(reference), "sha256": hashlib.sha256(reference.read_bytes()).hexdigest()}},
+        "run": [*program, "run"],
+        "check": [*program, "config"],
+        "notify": True,
+        "config_schema": "reference",
+        "resubscribes": False,
+    }
+    entries = {
+        "researcher": {**QUICK, "overrides": fleet.OFFLINE, "runtime": "forgetful"},
+        "writer": {**QUICK, "instances": "each", "overrides": fleet.OFFLINE},
+    }
+    fleet.deploy(fleet.variables(tmp_path, fleet=entries, agent_runtimes={"forgetful": forgetful}))
+    agents = fleet.agents()
+    pids = {name: agent.pid for name, agent in agents.items()}
+    deaf = agents["researcher"]
+    deaf.machine.check_output(f"rm -f {TOLD}")
+    fleet.machine("broker-1").check_output("systemctl restart mosquitto")
+    until_told([deaf], ["deaf", "healthy"])
+    assert deaf.pid not in (0, pids["researcher"])
+    assert {name for name, pid in pids.items() if agents[name].pid == pid} == {"writer-1", "writer-2"}

@@ -101,7 +101,7 @@ class Look:
     """What was seen of an agent just now: its process (`invocation`, up for `age` seconds, `phase`), and what it answered.
 
     An answer is "" where it was good, else what was wrong; None where there was no question. `beat` is the time that the
-    agent wrote into its status, None where it is not known.
+    agent wrote into its status, None where it is not known. `cut_off`: why it cannot hear, where that is certain.
     """
 
     phase: str
@@ -112,6 +112,7 @@ class Look:
     ready: str | None = None
     broker: str | None = None
     beat: str | None = None
+    cut_off: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,8 @@ class Track:
     """What is remembered of one agent from look to look, until the host reboots.
 
     Counts are of answers in a row: `good` of readiness, `bad` by probe. `asked_at` says when each probe was last made.
-    `starting_at`: since when the agent has been on its way up, through any number of processes.
+    `starting_at`: since when the agent has been on its way up, through any number of processes. `cut_off`: as in Look, and true
+    for as long as the process lives.
     """
 
     invocation: str = ""
@@ -131,6 +133,7 @@ class Track:
     beat: str = ""
     beat_at: float | None = None
     starting_at: float | None = None
+    cut_off: str = ""
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,21 @@ def due(track: Track, health: Health, invocation: str, age: float, now: float) -
     if age >= health.readiness.delay and _is_time(asked.get(BROKER), health.broker.period, now):
         found.add(BROKER)
     return found
+
+
+# A broker says how long it has been up every ten seconds.
+_OLD_NEWS = 12.0
+
+
+def cut_off(age: float, broker_up: float | None) -> str:
+    """Why a process that does not subscribe again hears nothing any more, "" where it may. Both in seconds, and `broker_up` as the
+    broker last said: one that began after the process did has none of its subscriptions."""
+    if broker_up is None or age <= broker_up + _OLD_NEWS:
+        return ""
+    return (
+        f"its broker was started anew {broker_up:.0f} s ago, after it, and its runtime is not known to subscribe again "
+        "(resubscribes)"
+    )
 
 
 def _is_time(last: float | None, period: float, now: float) -> bool:
@@ -185,7 +203,8 @@ def follow(
             bad[name] = bad.get(name, 0) + 1 if answer and counts else 0
     starting_at = None if was_ready else now if track.starting_at is None else track.starting_at
     good = track.good if look.ready is None else track.good + 1 if look.ready == "" else 0
-    return Track(look.invocation, was_ready, good, bad, said, asked, beat, beat_at, starting_at)
+    cut_off = look.cut_off or track.cut_off
+    return Track(look.invocation, was_ready, good, bad, said, asked, beat, beat_at, starting_at, cut_off)
 
 
 def judge(
@@ -204,6 +223,8 @@ def judge(
         ):
             if track.bad.get(name, 0) >= threshold:
                 return Verdict(state, track.said[name])
+            if state == DEAF and track.cut_off:
+                return Verdict(DEAF, track.cut_off)
         lasting = before not in BAD or look.age >= health.liveness.delay
         if lasting and track.good >= health.readiness.threshold and not any(track.bad.values()):
             return Verdict(HEALTHY)

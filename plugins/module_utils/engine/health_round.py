@@ -232,11 +232,13 @@ def _is_news(agent: Agent, now: float) -> bool:
 
 def _ask(group: list[Agent]) -> None:
     timeout = max(agent.document.health.broker.timeout for agent in group)
-    said, unknown = presence.statuses({one.key: (one.document, one.secrets) for one in group}, timeout)
+    answer = presence.ask({one.key: (one.document, one.secrets) for one in group}, timeout)
     for agent in group:
-        found = said.get(agent.key)
+        if agent.look.phase == health.RUNNING and not (agent.document.mqtt or {}).get("resubscribes"):
+            agent.look = replace(agent.look, cut_off=health.cut_off(agent.look.age, answer.up))
+        found = answer.said.get(agent.key)
         if found is None:
-            agent.note = f"the broker does not say how it is: {unknown[agent.key]}"
+            agent.note = f"the broker does not say how it is: {answer.unknown[agent.key]}"
         elif agent.look.phase == health.RUNNING and agent.look.age >= agent.document.health.readiness.delay:
             agent.look = replace(agent.look, broker=found.complaint, beat=found.beat)
 

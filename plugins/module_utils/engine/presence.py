@@ -5,13 +5,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from . import mqtt
 from .manifest import Manifest
 
 _TIMEOUT = 5.0
+_UPTIME_TOPIC = "$SYS/broker/uptime"
+_UPTIME = re.compile(rb"(\d{1,12}) seconds")
 
 
 def twin(document: Manifest, secrets: Mapping[str, str]) -> str | None:
@@ -50,16 +53,24 @@ class Status:
     beat: str | None
 
 
-def statuses(
-    agents: Mapping[str, tuple[Manifest, Mapping[str, str]]], timeout: float
-) -> tuple[dict[str, Status], dict[str, str]]:
-    """What one broker says of its agents, `agents` being key -> (manifest, secrets): by key, and why where it does not say.
+@dataclass
+class Answer:
+    """What one broker says of its agents, by key: `said`, and in `unknown` why where it does not. `up`: for how many seconds it has been
+    there, None where it does not say."""
+
+    said: dict[str, Status] = field(default_factory=dict)
+    unknown: dict[str, str] = field(default_factory=dict)
+    up: float | None = None
+
+
+def ask(agents: Mapping[str, tuple[Manifest, Mapping[str, str]]], timeout: float) -> Answer:
+    """Ask one broker about its agents, key -> (manifest, secrets).
 
     The first agent's login asks for all of them; an agent about which it hears nothing asks for itself, since a broker may show
     each only its own. Raises BrokerError where the broker is not there.
     """
-    said: dict[str, Status] = {}
-    unknown: dict[str, str] = {}
+    answer = Answer()
+    said, unknown = answer.said, answer.unknown
     while len(said) + len(unknown) < len(agents):
         left = {key: one for key, one in agents.items() if key not in said and key not in unknown}
         topics = {
@@ -67,17 +78,20 @@ def statuses(
         }
         asking = next(iter(left))
         try:
-            found = mqtt.read_several(_broker(*left[asking]), sorted(set(topics.values())), timeout)
+            wanted = sorted({_UPTIME_TOPIC, *topics.values()})
+            found = mqtt.read_several(_broker(*left[asking]), wanted, timeout)
         except mqtt.LoginRefused as error:
             unknown[asking] = str(error)
             continue
+        if uptime := _UPTIME.fullmatch(found.get(_UPTIME_TOPIC) or b""):
+            answer.up = float(uptime[1])
         for key, topic in topics.items():
             status = _status(found.get(topic))
             if status is not None:
                 said[key] = status
             elif key == asking:
                 unknown[key] = "it has no status there, or may not read it"
-    return said, unknown
+    return answer
 
 
 def _status(payload: bytes | None) -> Status | None:

@@ -152,6 +152,21 @@ def test_three_missed_heartbeats_are_deaf() -> None:
     assert "no sign of it for" in life.record.reason
 
 
+def test_who_is_cut_off_stays_deaf_until_its_process_ends(well: Life) -> None:
+    well.track = replace(well.track, cut_off="the broker is younger")
+    assert well.look(broker="") == DEAF
+    assert well.looks(20, broker="") == DEAF
+    well.start_anew()
+    assert well.looks(10, broker="") == HEALTHY
+
+
+@pytest.mark.parametrize(("age", "up"), [(100.0, None), (100.0, 100.0), (100.0, 88.0), (5.0, 0.0)])
+def test_who_may_be_younger_than_the_broker_is_not_cut_off(age: float, up: float | None) -> None:
+    """What a broker says of its uptime is up to ten seconds old."""
+    assert health.cut_off(age, up) == ""
+    assert up is None or health.cut_off(up + 13, up)
+
+
 def test_without_a_known_heartbeat_an_old_status_says_nothing() -> None:
     life = Life()
     assert life.looks(1000, broker="", beat="long ago") == HEALTHY

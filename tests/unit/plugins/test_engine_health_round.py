@@ -309,6 +309,26 @@ def test_whom_the_broker_calls_unavailable_is_restarted(
     )
 
 
+@pytest.mark.parametrize("resubscribes", [False, True])
+def test_who_is_older_than_the_broker_is_restarted_unless_it_subscribes_again(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, resubscribes: bool
+) -> None:
+    status = b'{"status": "available", "timestamp": "2026-01-01T00:00:00Z"}'
+
+    def read(broker: mqtt.Broker, topics: Sequence[str], timeout: float) -> Mapping[str, bytes | None]:
+        return {topic: b"35 seconds" if topic == "$SYS/broker/uptime" else status for topic in topics}
+
+    monkeypatch.setattr(mqtt, "read_several", read)
+    about = with_broker("mqtt://broker")
+    about["mqtt"]["resubscribes"] = resubscribes
+    with http_server(WELL) as (port, _asked):
+        watched.release(port, **about)
+        watched.round()
+    assert watched.restarted == ([] if resubscribes else [UNIT])
+    if not resubscribes:
+        assert "writer is deaf: its broker was started anew 35 s ago, after it" in watched.told[0]["message"]
+
+
 def test_a_message_that_reached_nobody_is_told_later(
     sick: Watched, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -390,10 +410,11 @@ def test_one_login_asks_for_all_and_each_for_itself_where_it_must(
     for name in "abcd":
         about = {"url": "mqtt://b", "status_topic": f"/{name}", "username": name, "heartbeat": 5}
         agents[name] = (version(1, mqtt=about, secrets=NAMED).manifest, {})
-    said, unknown = presence.statuses(agents, 1.0)
+    answer = presence.ask(agents, 1.0)
     assert asked == ["a", "b", "c", "d"]
-    assert said == {name: presence.Status("", "now") for name in "ab"}
-    assert unknown == {"c": "wrong password", "d": "it has no status there, or may not read it"}
+    assert answer.said == {name: presence.Status("", "now") for name in "ab"}
+    assert answer.unknown == {"c": "wrong password", "d": "it has no status there, or may not read it"}
+    assert answer.up is None
 
 
 # --- the timer ------------------------------------------------------------------------------------------------
