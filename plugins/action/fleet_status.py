@@ -47,10 +47,12 @@ class ActionModule(ActionBase):
             Display().display(status_table(agents, silent, absent))
         where = {f"{agent['name']} on {agent['host']}": agent for agent in agents}
         unready = [name for name, agent in where.items() if not agent["ready"] and not agent["held"]]
+        ill = [f"{name} ({agent['ill']})" for name, agent in where.items() if agent["ready"] and agent["ill"]]
         half_moved = [name for name, agent in where.items() if is_half_moved(agent)]
         drifted = [name for name, agent in where.items() if agent["drift"]]
         parts = (
             ("not ready", unready),
+            ("ready, and not well", ill),
             ("stopped in the middle of a move", half_moved),
             ("changed by hand", drifted),
             ("on no host", absent),

@@ -55,6 +55,7 @@ agents:
     host: {description: The host., type: str}
     agent_id: {description: Its id., type: str}
     release: {description: The current release., type: str}
+    since: {description: When this release went live., type: str}
     version: {description: The version that its config says., type: str}
     runtime: {description: Name and version of its runtime., type: str}
     config_sha256: {description: SHA-256 of the config that is there., type: str}
@@ -64,5 +65,6 @@ agents:
     uptime_seconds: {description: Seconds since it became active., type: int}
     restarts: {description: How often systemd restarted it., type: int}
     port: {description: Its health port., type: int}
-    detail: {description: Why it is not ready., type: str}
+    ill: {description: 'What the health checks found of it though it answers so: V(stuck) or V(deaf), else empty.', type: str}
+    detail: {description: Why it is not ready or ill., type: str}
 """

@@ -11,7 +11,7 @@ short_description: Print what runs where, once for all hosts of the play
 version_added: 0.1.0
 description:
   - Takes what M(muster.agents.agent_info) found on each host and prints a table or one line of JSON.
-  - Fails, after printing, where an agent is not ready or missing, where something was changed by hand, or a host gave no answer.
+  - Fails, after printing, where an agent is not ready, stuck, deaf or missing, where something was changed by hand, or a host gave no answer.
     An agent that is held is as it should be.
 options:
   found:

@@ -7,9 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.muster.agents.plugins.module_utils.engine.table import duration, short, table
+from ansible_collections.muster.agents.plugins.module_utils.engine import status
+from ansible_collections.muster.agents.plugins.module_utils.engine.table import moment, short, table
 
-_COLUMNS = ("AGENT", "HOST", "RELEASE", "CONFIG", "STATE", "READY", "UPTIME", "RESTARTS", "PORT")
+_COLUMNS = ("AGENT", "HOST", "RELEASE", "SINCE", "STATE", "UPTIME", "RESTARTS", "PORT")
 
 
 def status_table(
@@ -55,10 +56,9 @@ def _row(agent: Mapping[str, Any]) -> tuple[str, ...]:
         agent["name"],
         agent["host"],
         short(agent["release"]),
-        short(agent["config_sha256"]),
-        "held" if agent["held"] else agent["state"],
-        "yes" if agent["ready"] else "NO",
-        duration(agent["uptime_seconds"]),
+        moment(agent["since"]),
+        status.state_words(agent),
+        status.uptime(agent),
         str(agent["restarts"]),
         str(agent["port"] or "-"),
     )

@@ -14,7 +14,7 @@ def test_the_table_has_a_line_for_each_agent(agents: dict[str, fleet.Agent]) -> 
     assert outcome.code == 0, outcome.output
     for agent in agents.values():
         line = next(line for line in outcome.output.splitlines() if line.startswith(f"{agent.name} "))
-        assert {agent.host, agent.release[:8], "active", "yes", str(agent.port)} <= set(line.split())
+        assert {agent.host, agent.release[:8], "ready", str(agent.port)} <= set(line.split())
 
 
 def test_programs_get_json(agents: dict[str, fleet.Agent]) -> None:

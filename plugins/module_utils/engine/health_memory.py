@@ -10,16 +10,22 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .files import make_directory, read_bytes, write
-from .health import Record, Track
+from .health import DEAF, STUCK, Record, Track
 from .layout import Layout
+from .systemd import Unit
 
 _FILE = "health.json"
+# Rounds that may fail to come before it is said that nobody looks: a slow round (an agent that lets probes hang, somebody who
+# is being told) delays the next.
+_MISSED = 3
+_SLOWEST = 60.0
 
 
 @dataclass
@@ -59,6 +65,22 @@ def _record(raw: Record | Mapping[str, Any]) -> Record:
     if isinstance(raw, Record):
         return raw
     return Record(**{**raw, "restarts": tuple(map(float, raw.get("restarts", ())))})
+
+
+def fresh(memory: Memory, now: float) -> bool:
+    """Whether somebody looks: the last round is not too long ago. `now` in seconds since the epoch."""
+    return 0 <= now - memory.at < _MISSED * memory.every + _SLOWEST
+
+
+def illness(memory: Memory, key: str, unit: Unit) -> tuple[str, str]:
+    """What was found of the process that runs, and why, though it may answer that it is ready: stuck or deaf. ("", "") where
+    nothing was, also where nobody looks or that was another process."""
+    record, track = memory.records.get(key, Record()), memory.tracks.get(key, Track())
+    known = fresh(memory, time.time()) and track.invocation == unit.invocation
+    began = time.time() - (time.monotonic() - unit.active_since)
+    if not known or record.state not in (STUCK, DEAF) or record.since < began:
+        return "", ""
+    return record.state, record.reason
 
 
 def keep(layout: Layout, memory: Memory) -> str:

@@ -18,10 +18,6 @@ from .table import duration, epoch, moment, table, written
 
 _HEADER = ("AGENT", "HEALTH", "SINCE", "LIVE", "READY", "BROKER", "RESTARTS", "NEXT")
 _UNKNOWN = "unknown"
-# Rounds that may fail to come before it is said that nobody looks: a slow round (an agent that lets probes hang, somebody who
-# is being told) delays the next.
-_MISSED = 3
-_SLOWEST = 60.0
 
 
 def document(layout: Layout, asked: Sequence[str] = ()) -> dict[str, Any]:
@@ -35,7 +31,7 @@ def document(layout: Layout, asked: Sequence[str] = ()) -> dict[str, Any]:
         "version": VERSION,
         "checked": written(memory.at) if memory.at else None,
         "every": memory.every or None,
-        "running": not keys or 0 <= now - memory.at < _MISSED * memory.every + _SLOWEST,
+        "running": not keys or health_memory.fresh(memory, now),
         "agents": agents,
         "brokers": [_broker(url, memory.records.get(url, Record())) for url in sorted(urls)],
     }

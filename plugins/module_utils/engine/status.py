@@ -14,7 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import VERSION, drift, history, hold, manifest, names, releases, secret_files, systemd
+from . import (
+    VERSION,
+    drift,
+    health_memory,
+    history,
+    hold,
+    manifest,
+    names,
+    releases,
+    secret_files,
+    systemd,
+)
 from .errors import EngineError
 from .gate import probe
 from .layout import Layout
@@ -24,7 +35,7 @@ from .state import State, load
 from .systemd import Unit
 from .table import duration, moment, short, table, written
 
-_HEADER = ("AGENT", "RELEASE", "SINCE", "STATE", "READY", "UPTIME", "RESTARTS", "PORT")
+_HEADER = ("AGENT", "RELEASE", "SINCE", "STATE", "UPTIME", "RESTARTS", "PORT")
 
 
 @dataclass(frozen=True)
@@ -52,7 +63,8 @@ def _look_at(layout: Layout, state: State, key: str, unit: Unit) -> Seen:
 
 
 def status(layout: Layout, asked: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """One entry for each workload; `ready` is what it answered just now, `detail` says why not.
+    """One entry for each workload; `ready` is what it answered just now, `ill` what the health checks have found of a process that
+    answers all the same (stuck or deaf, else ""), `detail` says why.
 
     Raises EngineError where one of the names asked for is none of this host.
     """
@@ -60,13 +72,14 @@ def status(layout: Layout, asked: Sequence[str] = ()) -> list[dict[str, Any]]:
     seen = look(layout, state, names.require(state, asked) if asked else sorted(state.workloads))
     with concurrent.futures.ThreadPoolExecutor(max_workers=16) as pool:
         answers = list(pool.map(_answer, seen))
-    told, hash_file = history.read(layout), releases.hasher()
+    told, hash_file, memory = history.read(layout), releases.hasher(), health_memory.recall(layout)
     entries = []
     for one, answer in zip(seen, answers):
         recorded, release = state.workloads[one.key], releases.current(layout, state, one.key)
         document, unit = one.document, one.unit
         held = hold.held(layout, one.key)
         ready = answer == "" and unit.running
+        ill, why = health_memory.illness(memory, one.key, unit)
         entries.append(
             {
                 "kind": names.kind_of(one.key),
@@ -82,6 +95,7 @@ def status(layout: Layout, asked: Sequence[str] = ()) -> list[dict[str, Any]]:
                 "unit": unit.name,
                 "state": unit.active if unit.load != "not-found" else "missing",
                 "ready": ready,
+                "ill": ill,
                 "uptime_seconds": round(time.monotonic() - unit.active_since) if unit.running else 0,
                 "restarts": unit.restarts,
                 "port": document.gate.port if document else None,
@@ -89,7 +103,7 @@ def status(layout: Layout, asked: Sequence[str] = ()) -> list[dict[str, Any]]:
                 "drift": _drift(layout, state, one, hash_file),
                 "overrides": drift.overrides(layout, document, unit),
                 "unfinished": one.key in (state.transaction or {}).get("after", {}),
-                "detail": "" if ready or held else _masked(layout, one.key, answer or words(unit)),
+                "detail": "" if held else why if ready else _masked(layout, one.key, answer or words(unit)),
             }
         )
     return entries
@@ -151,7 +165,16 @@ def wrong(entry: Mapping[str, Any]) -> bool:
     """Whether a person must act. Who is held stands still because somebody wants it so; not so what should have moved."""
     if entry["held"]:
         return bool(entry["held"]["moves_to"])
-    return not entry["ready"] or bool(entry["drift"])
+    return not entry["ready"] or bool(entry["ill"] or entry["drift"])
+
+
+def state_words(entry: Mapping[str, Any]) -> str:
+    """How it is, in one or two words: what a person decided, what was found, what systemd knows, in this order."""
+    if entry["held"]:
+        return "held"
+    if entry["ready"]:
+        return str(entry["ill"] or "ready")
+    return "not ready" if entry["state"] == "active" else str(entry["state"])
 
 
 def document(layout: Layout, asked: Sequence[str] = ()) -> dict[str, Any]:
@@ -179,12 +202,15 @@ def _row(entry: Mapping[str, Any]) -> tuple[str, ...]:
         entry["name"],
         short(entry["release"]),
         moment(entry["since"]),
-        "held" if entry["held"] else entry["state"],
-        "yes" if entry["ready"] else "no",
-        duration(entry["uptime_seconds"]) if entry["state"] == "active" else "-",
+        state_words(entry),
+        uptime(entry),
         str(entry["restarts"]),
         str(entry["port"] or "-"),
     )
+
+
+def uptime(entry: Mapping[str, Any]) -> str:
+    return duration(entry["uptime_seconds"]) if entry["state"] == "active" else "-"
 
 
 def _notes(entry: Mapping[str, Any]) -> list[str]:

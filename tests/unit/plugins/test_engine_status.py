@@ -5,13 +5,16 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from ansible_collections.muster.agents.plugins.module_utils.engine import hold, status
+from ansible_collections.muster.agents.plugins.module_utils.engine import health_memory, hold, status
 from ansible_collections.muster.agents.plugins.module_utils.engine.errors import EngineError
+from ansible_collections.muster.agents.plugins.module_utils.engine.health import DEAF, Record, Track
+from ansible_collections.muster.agents.plugins.module_utils.engine.health_memory import Memory
 from ansible_collections.muster.agents.plugins.module_utils.engine.lock import locked
 from ansible_collections.muster.agents.plugins.module_utils.engine.state import load, record, save
 from tests.unit.plugins.builders import KEY, RUNNING, UNIT, UNIT_PATH, http_server, raw_manifest
@@ -50,7 +53,7 @@ def test_a_healthy_agent_is_ready_and_nobody_is_needed(host: Host) -> None:
     assert entry["previous"] == load(host.layout).proven(KEY)[0]
     assert entry["since"] is not None
     lines = status.as_table(found, None).splitlines()
-    assert lines[0].split() == ["AGENT", "RELEASE", "SINCE", "STATE", "READY", "UPTIME", "RESTARTS", "PORT"]
+    assert lines[0].split() == ["AGENT", "RELEASE", "SINCE", "STATE", "UPTIME", "RESTARTS", "PORT"]
     assert lines[1].split()[:2] == ["writer", release[:8]] and len(lines) == 2
 
 
@@ -60,6 +63,19 @@ def test_one_that_is_not_ready_says_why_with_its_secrets_masked(host: Host) -> N
         found = status.document(host.layout)
     assert not status.healthy(found)
     assert "writer: /ready answered 503 says ********" in status.as_table(found, None)
+
+
+@pytest.mark.parametrize(("since", "deaf"), [(0.0, False), (1e12, True)])
+def test_who_says_that_it_is_ready_and_is_deaf_needs_somebody(host: Host, since: float, deaf: bool) -> None:
+    """Only where that was found of the process that runs now."""
+    memory = Memory(at=time.time(), every=5.0, tracks={KEY: Track(RUNNING.invocation)})
+    memory.records[KEY] = Record(DEAF, since, "no sign of it")
+    assert health_memory.keep(host.layout, memory) == ""
+    with http_server(answers()) as (port, _):
+        agent(host, port)
+        found = status.document(host.layout)
+    text = status.as_table(found, None)
+    assert (not status.healthy(found), "  deaf  " in text, "writer: no sign of it" in text) == (deaf,) * 3
 
 
 def test_a_port_that_another_agent_answers_is_not_ready(host: Host) -> None:
@@ -86,7 +102,7 @@ def test_a_held_agent_is_nothing_wrong(host: Host) -> None:
     found = status.document(host.layout)
     assert status.healthy(found)
     text = status.as_table(found, None)
-    assert text.splitlines()[1].split()[3:5] == ["held", "no"]
+    assert text.splitlines()[1].split()[3:5] == ["held", "-"]
     assert "by admin@laptop: disk" in text
     host.units[UNIT] = RUNNING
     assert "held, but not stopped" in status.as_table(status.document(host.layout), None)

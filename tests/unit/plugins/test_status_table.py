@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.muster.agents.plugins.module_utils.engine.table import duration
+from ansible_collections.muster.agents.plugins.module_utils.engine.table import duration, moment
 from ansible_collections.muster.agents.plugins.plugin_utils.status_table import is_half_moved, status_table
+
+SINCE = "2026-01-02T03:04:05Z"
 
 
 def agent(**changes: Any) -> dict[str, Any]:
@@ -17,9 +19,10 @@ def agent(**changes: Any) -> dict[str, Any]:
         "name": "writer",
         "host": "b",
         "release": "0123456789abcdef",
-        "config_sha256": "f" * 64,
+        "since": SINCE,
         "state": "active",
         "ready": True,
+        "ill": "",
         "uptime_seconds": 61,
         "restarts": 0,
         "port": 20001,
@@ -35,10 +38,10 @@ def agent(**changes: Any) -> dict[str, Any]:
 def test_a_line_for_each_agent_by_name_and_host() -> None:
     table = status_table([agent(), agent(name="a-much-longer-name", host="a"), agent(host="a")], {})
     assert table.splitlines() == [
-        "AGENT               HOST   RELEASE  CONFIG    STATE   READY  UPTIME  RESTARTS   PORT",
-        "a-much-longer-name  a     01234567  ffffffff  active  yes    1m01s          0  20001",
-        "writer              a     01234567  ffffffff  active  yes    1m01s          0  20001",
-        "writer              b     01234567  ffffffff  active  yes    1m01s          0  20001",
+        "AGENT               HOST   RELEASE  SINCE             STATE  UPTIME  RESTARTS   PORT",
+        f"a-much-longer-name  a     01234567  {moment(SINCE)}  ready  1m01s          0  20001",
+        f"writer              a     01234567  {moment(SINCE)}  ready  1m01s          0  20001",
+        f"writer              b     01234567  {moment(SINCE)}  ready  1m01s          0  20001",
     ]
 
 
@@ -47,14 +50,14 @@ def test_what_is_wrong_is_said_below_in_words() -> None:
         ready=False,
         state="failed",
         release=None,
-        config_sha256=None,
+        since=None,
         port=None,
         detail="exited with status 3",
     )
     table = status_table([sick], {"c": "Connection timed out"})
     assert table.splitlines()[1:] == [
-        "writer  b     -        -       failed  NO     1m01s          0  -",
-        "?       c     -        -       -       -      -              -  -",
+        "writer  b     -        -      failed  -              0  -",
+        "?       c     -        -      -       -              -  -",
         "",
         "writer on b: exited with status 3",
         "c: Connection timed out",
@@ -67,10 +70,24 @@ def test_an_agent_that_is_held_is_not_sick() -> None:
     )
     table = status_table([held], {})
     assert table.splitlines()[1:] == [
-        "writer  b     01234567  ffffffff  held   NO     1m01s          0  20001",
+        f"writer  b     01234567  {moment(SINCE)}  held   -              0  20001",
         "",
         "writer on b: held since 10:00: disk",
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"ill": "deaf", "detail": "no word for 60 s"}, "deaf"),
+        ({"ready": False, "ill": "stuck"}, "not ready"),
+        ({"ready": False, "state": "activating"}, "activating"),
+    ],
+)
+def test_the_state_says_what_is_wrong(changes: dict[str, Any], words: str) -> None:
+    line, *notes = status_table([agent(**changes)], {}).splitlines()[1:]
+    assert f"  {words}  " in line
+    assert ("writer on b: no word for 60 s" in notes) is ("detail" in changes)
 
 
 def test_what_was_changed_by_hand_is_said() -> None:
