@@ -189,6 +189,7 @@ def broker_workload(
         texts["certificate"] = material.certificate
         install[paths.certificate] = {"file": "certificate", "mode": "0644"}
         gate["tls"] = material.sha256
+        about["certificate_ends"] = material.ends
         about["secret_files"] = {paths.key: {"secret": _TLS_KEY, **secret}}
         about["secrets"] = {_TLS_KEY: {"from": "broker_tls", "name": BROKER}}
         # Mosquitto reads both anew on a reload.

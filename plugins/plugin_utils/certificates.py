@@ -46,13 +46,15 @@ class Material:
     """What a broker shows and what its agents trust.
 
     `certificate`: PEM, the broker's own first, then those between it and the CA. `key`: PEM, not encrypted. `ca`: PEM of what
-    agents verify with; None where that is the trust store of their hosts. `sha256`: of the broker's own certificate, in hex.
+    agents verify with; None where that is the trust store of their hosts. `sha256`: of the broker's own certificate, in hex; `ends`: when
+    that expires, in seconds since the epoch.
     """
 
     certificate: str
     key: bytes
     ca: str | None
     sha256: str
+    ends: int
     warnings: tuple[str, ...] = ()
 
 
@@ -102,6 +104,7 @@ def from_files(
         key=_key_pem(private, ""),
         ca=_pem(*anchors) if ca else None,
         sha256=_sha256(own),
+        ends=int(own.not_valid_after_utc.timestamp()),
         warnings=tuple(
             _ending_soon([(str(certificate), own), *((str(ca), one) for one in anchors)], clock())
         ),
@@ -204,6 +207,7 @@ def from_private_ca(ca: PrivateCa, host: str, names: Sequence[str], clock: Clock
         key=_key_pem(key, ""),
         ca=_pem(authority),
         sha256=_sha256(current),
+        ends=int(current.not_valid_after_utc.timestamp()),
         warnings=(*warnings, *_ending_soon([(str(path), current)], clock())),
     )
 

@@ -18,6 +18,7 @@ from muster_agent import __version__
 from muster_agent.config import AgentConfig
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+BUDGET_LIMITS = ("max_cost_per_task", "max_iterations", "max_tool_calls")
 _TASK_SECONDS = (0.01, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
@@ -61,6 +62,14 @@ class Metrics:
             ["direction"],
             registry=self.registry,
         )
+        self.budget_exhausted = Counter(
+            "agent_budget_exhausted_total",
+            "How often a task met a limit of the budget.",
+            ["limit"],
+            registry=self.registry,
+        )
+        for limit in BUDGET_LIMITS:  # there from the start, so that the first one is an increase
+            self.budget_exhausted.labels(limit)
         self.mqtt_connected = Gauge(
             "agent_mqtt_connected", "1 while connected to the broker and subscribed.", registry=self.registry
         )

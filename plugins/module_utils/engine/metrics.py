@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import files, history, releases, status
+from . import files, health, history, releases, status
 from .errors import EngineError
 from .layout import Layout, workload_key
 from .outcome import FAILED, REFUSED, RELEASED, REMOVED, REVERTED
@@ -36,6 +36,7 @@ METRICS = {
     "muster_runtimes_bytes": (_GAUGE, "Size of all runtimes."),
     "muster_agent_info": (_GAUGE, "Which release of which agent is current."),
     "muster_agent_ready": (_GAUGE, "1 where the right agent answered just now that it is ready."),
+    "muster_agent_ill": (_GAUGE, "1 where the health checks have found it stuck or deaf."),
     "muster_agent_active": (_GAUGE, "1 while its unit is active."),
     "muster_agent_held": (_GAUGE, "1 while somebody holds it stopped."),
     "muster_agent_drift": (_GAUGE, "How many things of it differ from what was released."),
@@ -44,6 +45,7 @@ METRICS = {
     "muster_agent_proven_timestamp_seconds": (_GAUGE, "When a release of it was last seen healthy by the gate."),
     "muster_agent_last_deploy_timestamp_seconds": (_GAUGE, "When its last deploy, rollback or recovery ended."),
     "muster_agent_last_deploy_result": (_GAUGE, "1 for the result of that one, 0 for all others."),
+    "muster_agent_certificate_end_timestamp_seconds": (_GAUGE, "When the certificate that it shows expires."),
     "muster_agent_releases": (_GAUGE, "How many releases of it are on the disk."),
     "muster_agent_releases_bytes": (_GAUGE, "Their size, without the runtimes."),
 }  # fmt: skip
@@ -98,11 +100,15 @@ def _of_state(entry: Mapping[str, Any]) -> Iterator[Sample]:
     agent = _agent(entry)
     yield "muster_agent_info", {**agent, **{name: str(entry[name] or "") for name in names}}, 1
     yield "muster_agent_ready", agent, int(entry["ready"])
+    for ill in (health.STUCK, health.DEAF):
+        yield "muster_agent_ill", {**agent, "state": ill}, int(entry["ill"] == ill)
     yield "muster_agent_active", agent, int(entry["state"] == "active")
     yield "muster_agent_held", agent, int(bool(entry["held"]))
     yield "muster_agent_drift", agent, len(entry["drift"])
     yield "muster_agent_restarts_total", agent, entry["restarts"]
     yield from _moment("muster_agent_release_timestamp_seconds", agent, entry["since"])
+    if entry["certificate_ends"]:
+        yield "muster_agent_certificate_end_timestamp_seconds", agent, entry["certificate_ends"]
 
 
 def _of_history(entry: Mapping[str, Any], told: Sequence[Mapping[str, Any]]) -> Iterator[Sample]:

@@ -99,6 +99,7 @@ def status(layout: Layout, asked: Sequence[str] = ()) -> list[dict[str, Any]]:
                 "uptime_seconds": round(time.monotonic() - unit.active_since) if unit.running else 0,
                 "restarts": unit.restarts,
                 "port": document.gate.port if document else None,
+                "certificate_ends": document.raw.get("certificate_ends") if document else None,
                 "held": held,
                 "drift": _drift(layout, state, one, hash_file),
                 "overrides": drift.overrides(layout, document, unit),

@@ -51,20 +51,25 @@ class Dialogue:
                     raise TaskError(messages.LLM_ERROR, "the model gave an empty answer")
                 return completion.text
             if budget.max_cost_per_task is not None and spent >= budget.max_cost_per_task:
-                raise _exceeded(f"max_cost_per_task = {budget.max_cost_per_task:g}")
+                raise self._exceeded("max_cost_per_task", budget.max_cost_per_task)
             logs.get().info(
                 "llm_tool_calls", iteration=iteration, tools=[call.name for call in completion.tool_calls]
             )
             turns.append(Message("assistant", completion.text, completion.tool_calls))
             for call in completion.tool_calls:
-                result = (
-                    await self._call(call)
-                    if calls_left > 0
-                    else _failure("the budget for tool calls is used up")
-                )
+                if calls_left > 0:
+                    result = await self._call(call)
+                else:
+                    self._metrics.budget_exhausted.labels("max_tool_calls").inc()
+                    result = _failure("the budget for tool calls is used up")
                 calls_left -= 1
                 turns.append(Message("tool", result, tool_call_id=call.id))
-        raise _exceeded(f"max_iterations = {budget.max_iterations}")
+        raise self._exceeded("max_iterations", budget.max_iterations)
+
+    def _exceeded(self, limit: str, value: float) -> TaskError:
+        self._metrics.budget_exhausted.labels(limit).inc()
+        # The protocol has no code of its own for this; the public agent reports it as an internal error too.
+        return TaskError(messages.INTERNAL_ERROR, f"the task's budget is used up: {limit} = {value:g}")
 
     def _count(self, completion: Completion) -> float:
         """Records the usage of one turn; gives its cost in US dollars, 0 where the price is not known."""
@@ -105,11 +110,6 @@ def _request(instruction: str | None, data: Any) -> str:
 
 def _failure(reason: str) -> str:
     return json.dumps({"error": reason})
-
-
-def _exceeded(limit: str) -> TaskError:
-    # The protocol has no code of its own for this; the public agent reports it as an internal error too.
-    return TaskError(messages.INTERNAL_ERROR, f"the task's budget is used up: {limit}")
 
 
 def _today() -> str:

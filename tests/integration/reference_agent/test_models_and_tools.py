@@ -103,10 +103,12 @@ def test_budget_ends_a_task(
 ) -> None:
     api.routes["GET /page"] = lambda _: (200, {})
     api.routes[COMPLETIONS] = lambda _: (200, openai_call("http_request", {"url": f"{api.url}/page"}))
-    agent(llm=OPENAI, more=f"{TOOLS}\n[budget]\n{budget}").start().ready()
+    process = agent(llm=OPENAI, more=f"{TOOLS}\n[budget]\n{budget}").start().ready()
     error = client.answer(client.send("alpha", task("alpha")))[1]["error"]
     assert (error["code"], limit in error["message"]) == ("internal_error", True)
     assert len(api.called(COMPLETIONS)) == completions
+    met = f'agent_budget_exhausted_total{{limit="{limit.split()[0]}"}} 1.0'
+    assert met in process.get("/metrics")[1]
 
 
 def test_tool_calls_stop_at_their_limit(agent: StartAgent, client: Client, api: HttpApi) -> None:

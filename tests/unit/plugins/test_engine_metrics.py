@@ -50,7 +50,7 @@ def test_a_healthy_agent_and_its_release(host: Host) -> None:
     with http_server(answers()) as (port, _):
         gate = {**raw_manifest()["gate"], "port": port}
         host.release(version(1, gate=gate))
-        release = host.release(version(2, gate=gate))
+        release = host.release(version(2, gate=gate, certificate_ends=2_000_000_000))
         happened(host, "released", before=None, after=release)
         host.units[UNIT] = replace(RUNNING, restarts=4)
         found = taken(host)
@@ -72,6 +72,8 @@ def test_a_healthy_agent_and_its_release(host: Host) -> None:
     results = {labels["result"]: value for labels, value in found["muster_agent_last_deploy_result"]}
     assert results == {"released": 1, "reverted": 0, "removed": 0, "failed": 0, "refused": 0}
     assert found["muster_agent_releases_bytes"][0][1] > 500
+    assert found["muster_agent_ill"] == [({**AGENT, "state": state}, 0) for state in ("stuck", "deaf")]
+    assert found["muster_agent_certificate_end_timestamp_seconds"] == [(AGENT, 2_000_000_000)]
     assert found["muster_runtimes_bytes"] == [({}, len("the runtime's program"))]
     assert found["muster_transaction_unfinished"] == found["muster_transaction_under_way"] == [({}, 0)]
     assert set(found) == set(metrics.METRICS), "each metric that is promised is there"
