@@ -10,14 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.muster.agents.plugins.plugin_utils.checked_before import cache_directory
 from ansible_collections.muster.agents.plugins.plugin_utils.diagnostics import InputError, fleet_error
 from ansible_collections.muster.agents.plugins.plugin_utils.runtimes import file_sha256
 
 _BLOCK = 1 << 20
-
-
-def cache_directory() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "muster/runtimes"
 
 
 def local_file(digest: str, artifact: Mapping[str, Any]) -> Path:
@@ -29,7 +26,7 @@ def local_file(digest: str, artifact: Mapping[str, Any]) -> Path:
             raise InputError([fleet_error("MA423", where, "no such runtime file on the controller")])
     else:
         where = str(artifact["url"])
-        path = cache_directory() / digest
+        path = cache_directory() / "runtimes" / digest
         if not path.is_file():
             _download(where, path)
     found = file_sha256(path)

@@ -46,8 +46,8 @@ class Material:
     """What a broker shows and what its agents trust.
 
     `certificate`: PEM, the broker's own first, then those between it and the CA. `key`: PEM, not encrypted. `ca`: PEM of what
-    agents verify with; None where that is the trust store of their hosts. `sha256`: of the broker's own certificate, in hex; `ends`: when
-    that expires, in seconds since the epoch.
+    agents verify with; None where that is the trust store of their hosts. `sha256`: of the broker's own certificate, in hex;
+    `ends`: when that expires, in seconds since the epoch.
     """
 
     certificate: str

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 
-from ansible_collections.muster.agents.plugins.plugin_utils import literal_secrets
+from ansible_collections.muster.agents.plugins.plugin_utils import checked_before
 from ansible_collections.muster.agents.plugins.plugin_utils.config_file import (
     PLACEHOLDER,
     ConfigFile,
@@ -55,17 +55,9 @@ def _without(hidden: re.Pattern[str], one: Diagnostic) -> Diagnostic:
 
 def _literal_secrets(reading: Reading, file: ConfigFile) -> set[str]:
     """Reports them, and returns them: also those that stand where a key or a name should, which is another mistake."""
-    texts = keys(file.written) if reading.diagnostics else set()
-    if reading.diagnostics:
-        texts |= {value for _path, value in strings(file.written) if len(value) <= _LONGEST_LOOKED_AT}
-    secrets = {
-        word[found.start : found.end]
-        for text in texts
-        for word in _WORD.findall(text)
-        for found in literal_secrets.find({"": word}, frozenset())
-    }
+    secrets = _misplaced_secrets(file) if reading.diagnostics else set()
     said = {(one.file, one.path) for one in reading.diagnostics if one.code == "MA301"}
-    for found in literal_secrets.find(file.written, reading.format.prose):
+    for found in checked_before.secrets(file.written, reading.format.prose):
         where = dotted(found.path)
         if {(file.shown, where), ("", f"fleet.{reading.name}.overrides.{where}")} & said:
             continue
@@ -75,6 +67,21 @@ def _literal_secrets(reading: Reading, file: ConfigFile) -> set[str]:
         secrets |= {secret} if len(secret) >= _SHORTEST_HIDDEN else set()
         reading.report("MA301", file, found.path, message, needle=secret)
     return secrets
+
+
+def _misplaced_secrets(file: ConfigFile) -> set[str]:
+    from ansible_collections.muster.agents.plugins.plugin_utils import (
+        literal_secrets,
+    )  # not where all is well
+
+    texts = keys(file.written)
+    texts |= {value for _path, value in strings(file.written) if len(value) <= _LONGEST_LOOKED_AT}
+    return {
+        word[found.start : found.end]
+        for text in texts
+        for word in _WORD.findall(text)
+        for found in literal_secrets.find({"": word}, frozenset())
+    }
 
 
 def _placeholders(reading: Reading, file: ConfigFile) -> None:

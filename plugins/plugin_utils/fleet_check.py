@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from ansible_collections.muster.agents.plugins.module_utils.engine import envfile
 from ansible_collections.muster.agents.plugins.module_utils.engine.errors import EngineError
-from ansible_collections.muster.agents.plugins.plugin_utils import literal_secrets
+from ansible_collections.muster.agents.plugins.plugin_utils import checked_before
 from ansible_collections.muster.agents.plugins.plugin_utils.config_file import dotted, get
 from ansible_collections.muster.agents.plugins.plugin_utils.dependencies import circles
 from ansible_collections.muster.agents.plugins.plugin_utils.diagnostics import (
@@ -60,13 +60,13 @@ def _settings(inputs: Inputs, found: Survey) -> Iterator[Diagnostic]:
 
 
 def _command(where: str, words: Sequence[str], instead: str) -> Iterator[Diagnostic]:
-    if any(literal_secrets.find(list(words), frozenset())):
+    if checked_before.secrets(list(words)):
         message = f"holds a literal secret, which every user of the host can see; {instead}"
         yield fleet_error("MA301", where, message)
 
 
 def _environment(where: str, environment: Mapping[str, str], agent: str) -> Iterator[Diagnostic]:
-    secret = {one.path[0]: one.kind for one in literal_secrets.find(dict(environment), frozenset())}
+    secret = {one.path[0]: one.kind for one in checked_before.secrets(dict(environment))}
     for variable, value in environment.items():
         if variable in secret:
             message = f"holds {secret[variable]}; put it into agent_secrets in the vault"

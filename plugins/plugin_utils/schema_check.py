@@ -17,10 +17,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, time
 from decimal import Decimal
+from importlib.util import find_spec
 from pathlib import Path as FilePath
 from typing import Any
 
-from ansible_collections.muster.agents.plugins.plugin_utils import literal_secrets
+from ansible_collections.muster.agents.plugins.plugin_utils import checked_before
 from ansible_collections.muster.agents.plugins.plugin_utils.config_file import dotted
 from ansible_collections.muster.agents.plugins.plugin_utils.diagnostics import (
     ERROR,
@@ -29,16 +30,8 @@ from ansible_collections.muster.agents.plugins.plugin_utils.diagnostics import (
 )
 from ansible_collections.muster.agents.plugins.plugin_utils.source import Path
 
-try:
-    import jsonschema
-    import referencing.exceptions
-    import referencing.jsonschema
-    from jsonschema.exceptions import SchemaError
-except ImportError as error:  # said when it is needed, not when a plugin is listed
-    MISSING: str | None = f"{error.name}"
-else:
-    MISSING = None
-
+# Said when it is needed, not when a plugin is listed; and loaded then, as that takes its time.
+MISSING = next((name for name in ("jsonschema", "referencing") if find_spec(name) is None), None)
 SCHEMAS = FilePath(__file__).resolve().parent / "schemas"
 _LONGEST_SHOWN = 40
 # What a Violation's keyword says for several keywords of the schema that mean the same.
@@ -71,9 +64,20 @@ def violations(document: Any, schema: FilePath, program: str) -> list[Violation]
 
     Raises SchemaUnusable.
     """
+    if schema.parent != SCHEMAS:  # what it refers to may change, and it not
+        return _violations(document, schema, program)
+    return checked_before.findings(
+        "schema", (schema.name, document), lambda: _violations(document, schema, program)
+    )
+
+
+def _violations(document: Any, schema: FilePath, program: str) -> list[Violation]:
+    validator = _validator(schema)
+    from referencing.exceptions import Unresolvable
+
     try:
-        errors = list(_leaves(_validator(schema).iter_errors(document)))
-    except referencing.exceptions.Unresolvable as error:
+        errors = list(_leaves(validator.iter_errors(document)))
+    except Unresolvable as error:
         raise SchemaUnusable(f"{schema}: refers to {error.ref}, which is not there") from None
     return _merged([one for error in errors for one in _violation(error, program)])
 
@@ -85,11 +89,14 @@ def _validator(path: FilePath) -> Any:
             f"the controller's Python has no module {MISSING}; install it there with: pip install jsonschema"
         )
         raise SchemaUnusable(message)
+    import jsonschema
+    import referencing
+
     schema = _load(path)
     if path.parent != SCHEMAS:  # a test looks at the collection's own
         try:
             jsonschema.Draft202012Validator.check_schema(schema)
-        except SchemaError as error:
+        except jsonschema.SchemaError as error:
             raise SchemaUnusable(f"{path}: is no valid JSON Schema: {error.message}") from None
     # A base that relative references count from; nothing is ever fetched over a network.
     whole = {**_inlined(schema, schema, ()), "$id": path.as_uri()}
@@ -165,6 +172,8 @@ def _retrieve(uri: str) -> Any:
     if not uri.startswith("file://"):
         raise SchemaUnusable(f"the schema refers to {uri}; only files beside it are read")
     path = FilePath(uri.removeprefix("file://"))
+    import referencing.jsonschema
+
     return referencing.jsonschema.DRAFT202012.create_resource({**_load(path), "$id": uri})
 
 
@@ -221,7 +230,7 @@ def _unknown_keys(error: Any, path: Path, schema: Mapping[str, Any], program: st
         level = ERROR if refused else None
         if f"{key}_env" in known:
             meant: str | None = f"did you mean {key}_env?"
-            if error.instance[key] and literal_secrets.is_secret_name(key):
+            if error.instance[key] and _is_secret_name(key):
                 said = f"{_subject((*path, key))} is no place for a secret; put it into agent_secrets in the vault, and name"
                 said = f"{said} its variable in {key}_env"
                 yield Violation("MA301", (*path, key), said, meant, keyword=_UNKNOWN)
@@ -230,6 +239,12 @@ def _unknown_keys(error: Any, path: Path, schema: Mapping[str, Any], program: st
             near = probably_meant(key, known)
             meant = f"did you mean {near}?" if near else None
         yield Violation("MA201", (*path, key), message, meant, level, keyword=_UNKNOWN)
+
+
+def _is_secret_name(key: str) -> bool:
+    from ansible_collections.muster.agents.plugins.plugin_utils import literal_secrets
+
+    return literal_secrets.is_secret_name(key)
 
 
 def probably_meant(key: str, known: Iterable[str]) -> str | None:
@@ -346,7 +361,7 @@ def _may_be_shown(error: Any) -> bool:
     value = error.instance
     if isinstance(value, str):
         key = str(next(reversed(error.absolute_path), ""))
-        return len(value) <= _LONGEST_SHOWN and not any(literal_secrets.find({key: value}, frozenset()))
+        return len(value) <= _LONGEST_SHOWN and not checked_before.secrets({key: value})
     return isinstance(value, (bool, int, float))
 
 

@@ -176,12 +176,14 @@ def test_the_journal_is_not_filled(writers: list[fleet.Agent]) -> None:
 def test_who_is_deaf_after_a_restart_of_the_broker_is_restarted(
     watched: dict[str, fleet.Agent], tmp_path: Path
 ) -> None:
-    """It says that it is well, as agent2389 does: only that the broker is the younger one gives it away. Whose runtime is known to
-    subscribe again is left alone."""
+    """It says that it is well, as agent2389 does: only that the broker is the younger one gives it away. Whose runtime is known
+    to subscribe again is left alone."""
     reference = ROOT / "roles/agent/files/muster-agent.pyz"
     program = ["/usr/bin/python3", "{program}", "--config", "{config}"]
     forgetful = {
-        "artifacts": {"any": {"src": str(reference), "sha256": hashlib.sha256(reference.read_bytes()).hexdigest()}},
+        "artifacts": {
+            "any": {"src": str(reference), "sha256": hashlib.sha256(reference.read_bytes()).hexdigest()}
+        },
         "run": [*program, "run"],
         "check": [*program, "config"],
         "notify": True,

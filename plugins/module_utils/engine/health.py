@@ -160,8 +160,8 @@ _OLD_NEWS = 12.0
 
 
 def cut_off(age: float, broker_up: float | None) -> str:
-    """Why a process that does not subscribe again hears nothing any more, "" where it may. Both in seconds, and `broker_up` as the
-    broker last said: one that began after the process did has none of its subscriptions."""
+    """Why a process that does not subscribe again hears nothing any more, "" where it may. Both in seconds, and `broker_up` as
+    the broker last said: one that began after the process did has none of its subscriptions."""
     if broker_up is None or age <= broker_up + _OLD_NEWS:
         return ""
     return (

@@ -55,8 +55,8 @@ class Status:
 
 @dataclass
 class Answer:
-    """What one broker says of its agents, by key: `said`, and in `unknown` why where it does not. `up`: for how many seconds it has been
-    there, None where it does not say."""
+    """What one broker says of its agents, by key: `said`, and in `unknown` why where it does not. `up`: for how many seconds it
+    has been there, None where it does not say."""
 
     said: dict[str, Status] = field(default_factory=dict)
     unknown: dict[str, str] = field(default_factory=dict)

@@ -63,8 +63,8 @@ def _look_at(layout: Layout, state: State, key: str, unit: Unit) -> Seen:
 
 
 def status(layout: Layout, asked: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """One entry for each workload; `ready` is what it answered just now, `ill` what the health checks have found of a process that
-    answers all the same (stuck or deaf, else ""), `detail` says why.
+    """One entry for each workload; `ready` is what it answered just now, `ill` what the health checks have found of a process
+    that answers all the same (stuck or deaf, else ""), `detail` says why.
 
     Raises EngineError where one of the names asked for is none of this host.
     """

@@ -19,7 +19,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from ansible_collections.muster.agents.plugins.module_utils.engine.envfile import NAME
-from ansible_collections.muster.agents.plugins.plugin_utils import literal_secrets
+from ansible_collections.muster.agents.plugins.plugin_utils import checked_before
 from ansible_collections.muster.agents.plugins.plugin_utils.config_file import ConfigFile, dotted, get
 from ansible_collections.muster.agents.plugins.plugin_utils.diagnostics import (
     ERROR,
@@ -343,7 +343,7 @@ def _repeated_ids(reading: Reading, file: ConfigFile, path: Path) -> None:
 
 def _quoted(name: str) -> str:
     """A name as messages show it: not in full length, and not at all where it may be a secret in the wrong place."""
-    if next(literal_secrets.find(name, frozenset()), None):
+    if checked_before.secrets(name):
         return "a name that is not shown"
     return repr(name if len(name) <= _LONGEST_NAME_SHOWN else f"{name[:_LONGEST_NAME_SHOWN]}…")
 
