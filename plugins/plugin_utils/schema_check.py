@@ -84,14 +84,11 @@ def _violations(document: Any, schema: FilePath, program: str) -> list[Violation
 
 @functools.lru_cache(maxsize=64)
 def _validator(path: FilePath) -> Any:
-    if MISSING:
-        message = (
-            f"the controller's Python has no module {MISSING}; install it there with: pip install jsonschema"
-        )
-        raise SchemaUnusable(message)
-    import jsonschema
-    import referencing
-
+    try:
+        import jsonschema
+        import referencing
+    except ImportError as error:
+        raise SchemaUnusable(f"jsonschema cannot be used on the controller: {error}") from None
     schema = _load(path)
     if path.parent != SCHEMAS:  # a test looks at the collection's own
         try:

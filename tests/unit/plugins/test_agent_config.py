@@ -168,7 +168,7 @@ def test_an_inventory_of_names_on_the_command_line(project: AnsibleProject) -> N
 
 
 def test_without_jsonschema_one_sentence_says_so(project: AnsibleProject) -> None:
-    project.write({"shadow/jsonschema.py": "raise ImportError('no jsonschema', name='jsonschema')\n"})
+    project.write({"shadow/sitecustomize.py": "import sys\nsys.modules['jsonschema'] = None\n"})
     done = project.ad_hoc({"path": "agents"}, PYTHONPATH=str(project.folder / "shadow"))
     assert done.status != 0
     assert done.result["msg"].endswith(

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.muster.agents.plugins.plugin_utils.artifacts import cache_directory, local_file
+from ansible_collections.muster.agents.plugins.plugin_utils.artifacts import local_file
+from ansible_collections.muster.agents.plugins.plugin_utils.checked_before import cache_directory
 from ansible_collections.muster.agents.plugins.plugin_utils.diagnostics import InputError
 from tests.unit.plugins.builders import http_server, sha256
 
@@ -20,7 +21,7 @@ DIGEST = sha256(PROGRAM)
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return cache_directory()
+    return cache_directory() / "runtimes"
 
 
 def test_a_file_with_the_right_digest_is_handed_on(tmp_path: Path) -> None:

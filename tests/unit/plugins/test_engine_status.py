@@ -70,9 +70,9 @@ def test_who_says_that_it_is_ready_and_is_deaf_needs_somebody(host: Host, since:
     """Only where that was found of the process that runs now."""
     memory = Memory(at=time.time(), every=5.0, tracks={KEY: Track(RUNNING.invocation)})
     memory.records[KEY] = Record(DEAF, since, "no sign of it")
-    assert health_memory.keep(host.layout, memory) == ""
     with http_server(answers()) as (port, _):
         agent(host, port)
+        assert health_memory.keep(host.layout, memory) == ""
         found = status.document(host.layout)
     text = status.as_table(found, None)
     assert (not status.healthy(found), "  deaf  " in text, "writer: no sign of it" in text) == (deaf,) * 3
