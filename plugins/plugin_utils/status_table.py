@@ -7,15 +7,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.muster.agents.plugins.module_utils.engine.table import duration, short, table
+from ansible_collections.muster.agents.plugins.module_utils.engine.table import duration, moment, short, table
 
-_COLUMNS = ("AGENT", "HOST", "RELEASE", "CONFIG", "STATE", "READY", "UPTIME", "RESTARTS", "PORT")
+_COLUMNS = ("AGENT", "HOST", "RELEASE", "SINCE", "CONFIG", "STATE", "READY", "UPTIME", "RESTARTS", "PORT")
 
 
 def status_table(
     agents: Sequence[Mapping[str, Any]], silent: Mapping[str, str], absent: Sequence[str] = ()
 ) -> str:
-    """A header, a line for each agent, then what is wrong, in words. `silent`: host → why it gave no answer;
+    """A header, a line for each agent, then what is wrong, in words. SINCE is when its release became current, in this
+    machine's time, for the hosts may differ in theirs. `silent`: host → why it gave no answer;
     `absent`: agents that should run and were found nowhere.
     """
     rows = [_row(agent) for agent in sorted(agents, key=lambda agent: (agent["name"], agent["host"]))]
@@ -55,6 +56,7 @@ def _row(agent: Mapping[str, Any]) -> tuple[str, ...]:
         agent["name"],
         agent["host"],
         short(agent["release"]),
+        moment(agent["since"]),
         short(agent["config_sha256"]),
         "held" if agent["held"] else agent["state"],
         "yes" if agent["ready"] else "NO",

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,11 +14,21 @@ from ansible_collections.muster.agents.plugins.module_utils.engine.table import 
 from ansible_collections.muster.agents.plugins.plugin_utils.status_table import is_half_moved, status_table
 
 
+@pytest.fixture(autouse=True)
+def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
 def agent(**changes: Any) -> dict[str, Any]:
     return {
         "name": "writer",
         "host": "b",
         "release": "0123456789abcdef",
+        "since": "2026-11-21T14:36:07Z",
         "config_sha256": "f" * 64,
         "state": "active",
         "ready": True,
@@ -35,10 +47,10 @@ def agent(**changes: Any) -> dict[str, Any]:
 def test_a_line_for_each_agent_by_name_and_host() -> None:
     table = status_table([agent(), agent(name="a-much-longer-name", host="a"), agent(host="a")], {})
     assert table.splitlines() == [
-        "AGENT               HOST   RELEASE  CONFIG    STATE   READY  UPTIME  RESTARTS   PORT",
-        "a-much-longer-name  a     01234567  ffffffff  active  yes    1m01s          0  20001",
-        "writer              a     01234567  ffffffff  active  yes    1m01s          0  20001",
-        "writer              b     01234567  ffffffff  active  yes    1m01s          0  20001",
+        "AGENT               HOST   RELEASE  SINCE             CONFIG    STATE   READY  UPTIME  RESTARTS   PORT",
+        "a-much-longer-name  a     01234567  2026-11-21 14:36  ffffffff  active  yes    1m01s          0  20001",
+        "writer              a     01234567  2026-11-21 14:36  ffffffff  active  yes    1m01s          0  20001",
+        "writer              b     01234567  2026-11-21 14:36  ffffffff  active  yes    1m01s          0  20001",
     ]
 
 
@@ -47,14 +59,15 @@ def test_what_is_wrong_is_said_below_in_words() -> None:
         ready=False,
         state="failed",
         release=None,
+        since=None,
         config_sha256=None,
         port=None,
         detail="exited with status 3",
     )
     table = status_table([sick], {"c": "Connection timed out"})
     assert table.splitlines()[1:] == [
-        "writer  b     -        -       failed  NO     1m01s          0  -",
-        "?       c     -        -       -       -      -              -  -",
+        "writer  b     -        -      -       failed  NO     1m01s          0  -",
+        "?       c     -        -      -       -       -      -              -  -",
         "",
         "writer on b: exited with status 3",
         "c: Connection timed out",
@@ -67,7 +80,7 @@ def test_an_agent_that_is_held_is_not_sick() -> None:
     )
     table = status_table([held], {})
     assert table.splitlines()[1:] == [
-        "writer  b     01234567  ffffffff  held   NO     1m01s          0  20001",
+        "writer  b     01234567  2026-11-21 14:36  ffffffff  held   NO     1m01s          0  20001",
         "",
         "writer on b: held since 10:00: disk",
     ]
