@@ -2,9 +2,9 @@
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A page of the documentation as a reader works through it: files to write, commands to run, output to see.
 
-In the page, a fence below a line such as ``\\`hosts.yml\\`:`` is a file. Any other is commands (``sh``), or what the commands
-before it print (``text``); ``<!-- exits with 2 -->`` above commands says that they fail, and how. Fences of other languages and
-indented code are for the eye only.
+In the page, a fence below a line of nothing but a file's name, in backticks and with a colon, is that file. Any other is commands
+(``sh``), or what the commands before it print (``text``); ``<!-- exits with 2 -->`` above commands says that they fail, and how.
+Fences of other languages and indented code are for the eye only.
 """
 
 from __future__ import annotations
