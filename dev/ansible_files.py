@@ -18,7 +18,11 @@ from dev import ROOT
 _JINJA = jinja2.Environment(autoescape=True)
 # The words of a task whose value is an expression without braces.
 _EXPRESSIONS = ("when", "changed_when", "failed_when", "until", "that", "loop", "with_items")
-_IMPORTS = ("ansible.builtin.import_playbook", "ansible.builtin.import_tasks", "ansible.builtin.include_tasks")
+_IMPORTS = (
+    "ansible.builtin.import_playbook",
+    "ansible.builtin.import_tasks",
+    "ansible.builtin.include_tasks",
+)
 
 
 def load(path: Path) -> Any:

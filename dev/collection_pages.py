@@ -50,8 +50,15 @@ def playbooks_page(of_the_fleet: Iterable[str]) -> list[str]:
         names = ansible_files.read_by(path) - of_roles - _set_by(path)
         names = {name for name in names if not _BUILT_IN.fullmatch(name)}
         if unknown := names - fleet - set(_GIVEN):
-            raise Failure(f"{path.name} reads {', '.join(sorted(unknown))}: describe it in dev/collection_pages.py")
-        lines += ["", f'## <a id="{path.stem}"></a>{code(path.name)}', "", sentence(prose(ansible_files.header(path)))]
+            raise Failure(
+                f"{path.name} reads {', '.join(sorted(unknown))}: describe it in dev/collection_pages.py"
+            )
+        lines += [
+            "",
+            f'## <a id="{path.stem}"></a>{code(path.name)}',
+            "",
+            sentence(prose(ansible_files.header(path))),
+        ]
         given = sorted(names & set(_GIVEN))
         if given:
             lines += ["", *table(("Variable", "Meaning"), ((code(name), _GIVEN[name]) for name in given))]
@@ -67,7 +74,11 @@ def _set_by(playbook: Path) -> set[str]:
 
 
 def roles_page() -> list[str]:
-    lines = ["# Variables of the roles", "", "The playbooks apply the roles; these variables stand in the inventory."]
+    lines = [
+        "# Variables of the roles",
+        "",
+        "The playbooks apply the roles; these variables stand in the inventory.",
+    ]
     for role in ansible_files.roles():
         lines += ["", f'## <a id="{role.name}"></a>Role {code(role.name)}']
         lines += ["", f"[What it does](../../roles/{role.name}/README.md)."]
@@ -91,11 +102,18 @@ def modules_page() -> list[str]:
     lines = [
         "# Modules",
         "",
-        "The playbooks call them; playbooks of your own can, too. `ansible-doc muster.agents.<name>` has the same, with examples.",
+        "The playbooks call them; playbooks of your own can, too. `ansible-doc muster.agents.<name>` says the same, with"
+        " examples.",
     ]
     for path in ansible_files.modules():
         found = ansible_files.documentation(path)
-        lines += ["", f'## <a id="{path.stem}"></a>{code(path.stem)}', "", sentence(_words(found["short_description"])), ""]
+        lines += [
+            "",
+            f'## <a id="{path.stem}"></a>{code(path.stem)}',
+            "",
+            sentence(_words(found["short_description"])),
+            "",
+        ]
         lines += [f"- {_words(one)}" for one in found["description"]]
         lines += ["", *_attributes(found["attributes"])]
         if found["options"]:
@@ -115,7 +133,13 @@ def _attributes(found: Mapping[str, Any]) -> Iterator[str]:
 def _option_rows(options: Mapping[str, Any], modules: str = "") -> Iterator[tuple[str, ...]]:
     for name, one in options.items():
         kind = f"list of {one['elements']}" if one.get("elements") else one.get("type", "str")
-        default = "required" if one.get("required") else "" if one.get("default") is None else literal(one["default"])
+        default = (
+            "required"
+            if one.get("required")
+            else ""
+            if one.get("default") is None
+            else literal(one["default"])
+        )
         meaning = " ".join(_words(text, modules) for text in _listed(one["description"]))
         if one.get("choices"):
             meaning += f" One of {', '.join(map(literal, one['choices']))}."

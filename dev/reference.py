@@ -79,7 +79,9 @@ def pages() -> dict[Path, str]:
     variables = load(_FLEET)["properties"]
     found[folder / "fleet.md"] = fleet_page()
     found[folder / "playbooks.md"] = _page("the playbooks", collection_pages.playbooks_page(variables))
-    found[folder / "roles.md"] = _page("`meta/argument_specs.yml` of the roles", collection_pages.roles_page())
+    found[folder / "roles.md"] = _page(
+        "`meta/argument_specs.yml` of the roles", collection_pages.roles_page()
+    )
     found[folder / "modules.md"] = _page("the modules' documentation", collection_pages.modules_page())
     return found
 

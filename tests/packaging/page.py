@@ -63,9 +63,7 @@ class Block:
 def blocks(page: str) -> Iterator[Block]:
     for found in _BLOCK.finditer(page):
         line = page.count("\n", 0, found.start("text"))
-        yield Block(
-            line, found["language"], found["text"], found["file"] or "", int(found["status"] or 0)
-        )
+        yield Block(line, found["language"], found["text"], found["file"] or "", int(found["status"] or 0))
 
 
 def pattern(line: str) -> str:

@@ -70,13 +70,18 @@ def test_playbooks_and_variables_that_it_names_are_there(page: Path) -> None:
 @each_page
 def test_modules_and_commands_that_it_names_are_there(page: Path) -> None:
     text = page.read_text("utf-8")
-    known = {path.stem for path in [*ansible_files.modules(), *ansible_files.playbooks(), *ansible_files.roles()]}
+    known = {
+        path.stem for path in [*ansible_files.modules(), *ansible_files.playbooks(), *ansible_files.roles()]
+    }
     assert set(re.findall(r"\bmuster\.agents\.(\w+)", text)) - known == set()
     (commands,) = [one for one in parser()._actions if isinstance(one, argparse._SubParsersAction)]
     told = set(re.findall(r"(?:^    |^# |^    # |`|; )muster ([a-z]+)", text, re.MULTILINE))
     assert told - set(commands.choices) == set()
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    targets |= {"STAGE", *re.findall(r"[a-z-]+", re.search(r"^STAGES := (.*)$", (ROOT / "Makefile").read_text(), re.M)[1])}
+    targets |= {
+        "STAGE",
+        *re.findall(r"[a-z-]+", re.search(r"^STAGES := (.*)$", (ROOT / "Makefile").read_text(), re.M)[1]),
+    }
     assert set(re.findall(r"(?:^    |`)make ([a-z-]+)", text, re.MULTILINE)) - targets == set()
 
 

@@ -345,7 +345,10 @@ def test_every_format_with_a_schema_has_a_page_with_all_its_schemas(texts: dict[
 
 def test_every_playbook_module_and_role_has_its_section(texts: dict[str, str]) -> None:
     for page, found in (
-        ("playbooks", [path for path in ansible_files.playbooks() if path.name not in ("plan.yml", "pool.yml")]),
+        (
+            "playbooks",
+            [path for path in ansible_files.playbooks() if path.name not in ("plan.yml", "pool.yml")],
+        ),
         ("modules", ansible_files.modules()),
         ("roles", ansible_files.roles()),
     ):

@@ -50,7 +50,10 @@ done by …
 @pytest.mark.parametrize(
     ("output", "absent"),
     [
-        ("PLAY [x]\nNAME RELEASE SINCE UP PORT\ngreeter 01234567 2027-01-02 03:04 1m02s 20417\ndone by me", ""),
+        (
+            "PLAY [x]\nNAME RELEASE SINCE UP PORT\ngreeter 01234567 2027-01-02 03:04 1m02s 20417\ndone by me",
+            "",
+        ),
         ("NAME RELEASE SINCE UP PORT\ngreeter - 2027-01-02 03:04 2s 20000\ndone by me", "greeter"),
         ("greeter 01234567 2027-01-02 03:04 2s 20000\nNAME RELEASE SINCE UP PORT\ndone by me", "greeter"),
         ("NAME RELEASE SINCE UP PORT\ngreeter 01234567 2027-01-02 03:04 2s 20000", "done"),

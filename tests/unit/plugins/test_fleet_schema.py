@@ -114,7 +114,9 @@ def test_what_it_allows_is_taken_and_what_it_forbids_is_refused(
 
 @pytest.mark.parametrize("environment", ["demo", "production", "staging"])
 def test_the_inventories_fit_it(environment: str) -> None:
-    variables = yaml.safe_load((ROOT / f"inventories/{environment}/group_vars/all/fleet.yml").read_text("utf-8"))
+    variables = yaml.safe_load(
+        (ROOT / f"inventories/{environment}/group_vars/all/fleet.yml").read_text("utf-8")
+    )
     for entry in variables["fleet"].values():
         entry.pop("overrides", None)  # may be an expression
     jsonschema.validate(variables, SCHEMA)
