@@ -17,9 +17,16 @@ from dev.shell import Failure
 _GIVEN = {
     "agent": "Which agents: a name, a comma list or `all`. A name is a key of the fleet, a config's file name without its ending,"
     " or an agent id; on the hosts also that of one instance.",
+    "backup_data": "`false` leaves the agents' data out.",
+    "backup_folder": "Where backups are kept on the controller; `.backups` beside the inventory if it is not said.",
+    "backup_without_data": "Agents whose data are left out, as a list.",
     "note": "Why, for everybody who looks.",
     "purge": "`true` removes the agent's data, too.",
     "release": "The release to go back to, by the beginning of its id; without it, the previous proven one.",
+    "restore_hosts": "For a new host the one whose backup it gets, such as `{agent-9: agent-1}`, where the names differ.",
+    "restore_replace": "`true` takes off first what is on the host.",
+    "restore_run": "Which backup: the name of its folder; the newest if it is not said.",
+    "restore_start": "`false` puts everything in place and starts nothing.",
     "sarif": "A file on the controller that gets the findings as SARIF 2.1.0.",
     "secret": "Which secrets: a name of `agent_secrets`, or a comma list.",
     "status_format": "`table` or `json`.",
@@ -28,7 +35,7 @@ _GIVEN = {
     "observability_node_exporter_port": "Where node_exporter listens on every host, 9100 if it is not said.",
 }
 # What Ansible and Jinja have by themselves.
-_BUILT_IN = re.compile(r"ansible_\w+|inventory_\w+|hostvars|groups|item|omit|dict|query|lookup|_\w+")
+_BUILT_IN = re.compile(r"ansible_\w+|inventory_\w+|hostvars|groups|item|omit|dict|now|query|lookup|_\w+")
 # Only parts of others.
 _PARTS = ("plan.yml", "pool.yml")
 

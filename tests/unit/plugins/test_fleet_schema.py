@@ -112,11 +112,20 @@ def test_what_it_allows_is_taken_and_what_it_forbids_is_refused(
     assert (problems(part, name, value) == []) is good
 
 
+def written_out(node: Any) -> Any:
+    """Without what is an expression."""
+    if isinstance(node, dict):
+        return {
+            key: written_out(value)
+            for key, value in node.items()
+            if "{{" not in str(value) or isinstance(value, dict)
+        }
+    return node
+
+
 @pytest.mark.parametrize("environment", ["demo", "production", "staging"])
 def test_the_inventories_fit_it(environment: str) -> None:
     variables = yaml.safe_load(
         (ROOT / f"inventories/{environment}/group_vars/all/fleet.yml").read_text("utf-8")
     )
-    for entry in variables["fleet"].values():
-        entry.pop("overrides", None)  # may be an expression
-    jsonschema.validate(variables, SCHEMA)
+    jsonschema.validate(written_out(variables), SCHEMA)
