@@ -1,6 +1,7 @@
 # Copyright: muster.agents contributors
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The reference in `docs/`: every finding from the catalogue, every format from its JSON Schemas.
+"""The reference in `docs/`: every finding from the catalogue, every format from its JSON Schemas, the variables of the fleet,
+playbooks, roles and modules.
 
 `python -m dev.reference` writes the pages; with `--check` it only names those that differ, and exits 1 if there are any.
 """
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from dev import ROOT
+from dev import ROOT, collection_pages
 from dev.markdown import prose, sentence, table
 from dev.schema_parts import Node, codes, document, first, load
 from dev.schema_tables import body, sections, type_words
@@ -30,6 +31,7 @@ from ansible_collections.muster.agents.plugins.plugin_utils.reading import Forma
 DOCS = ROOT / "docs"
 SCHEMAS = ROOT / "plugins" / "plugin_utils" / "schemas"
 COMMAND = "python -m dev.reference"
+_FLEET = SCHEMAS / "fleet.schema.json"
 
 
 def main() -> int:
@@ -54,8 +56,8 @@ def main() -> int:
 
 
 def differing(docs: Path, wanted: Mapping[Path, str]) -> list[Path]:
-    """The pages that are not as they should be, also those of formats that are gone."""
-    there = {docs / "diagnostics.md", *(docs / "formats").glob("*.md")}
+    """The pages that are not as they should be, also those of what is gone."""
+    there = {docs / "diagnostics.md", *(docs / "formats").glob("*.md"), *(docs / "reference").glob("*.md")}
     texts = {path: path.read_text("utf-8") if path.exists() else None for path in {*there, *wanted}}
     return sorted(path for path, text in texts.items() if text != wanted.get(path))
 
@@ -73,6 +75,14 @@ def pages() -> dict[Path, str]:
     found = {DOCS / "diagnostics.md": diagnostics_page(catalogue().values(), families())}
     for one in described():
         found[DOCS / "formats" / f"{one.name}.md"] = format_page(one)
+    folder = DOCS / "reference"
+    variables = load(_FLEET)["properties"]
+    found[folder / "fleet.md"] = fleet_page()
+    found[folder / "playbooks.md"] = _page("the playbooks", collection_pages.playbooks_page(variables))
+    found[folder / "roles.md"] = _page(
+        "`meta/argument_specs.yml` of the roles", collection_pages.roles_page()
+    )
+    found[folder / "modules.md"] = _page("the modules' documentation", collection_pages.modules_page())
     return found
 
 
@@ -229,6 +239,12 @@ def format_page(one: Format) -> str:
     lines += ["", "## Findings of this format", ""]
     lines += table(("Code", "Level", "What"), (_code_row(code, "../diagnostics.md") for code in shown))
     return _page(", ".join(f"`{file.name}`" for file in files), lines)
+
+
+def fleet_page() -> str:
+    """The variables of the fleet, from the schema that editors also use."""
+    lines = [f"# {load(_FLEET)['title']}", "", prose(first(document(_FLEET), "description", ""))]
+    return _page(f"`{_FLEET.name}`", [*lines, *_tables(_FLEET, prefix="")])
 
 
 def _introduction(one: Format, files: Sequence[Path]) -> Iterator[str]:

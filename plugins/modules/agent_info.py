@@ -55,7 +55,8 @@ agents:
     host: {description: The host., type: str}
     agent_id: {description: Its id., type: str}
     release: {description: The current release., type: str}
-    since: {description: When this release went live., type: str}
+    since: {description: 'When it became current, in UTC.', type: str}
+    previous: {description: The release that a rollback would go to., type: str}
     version: {description: The version that its config says., type: str}
     runtime: {description: Name and version of its runtime., type: str}
     config_sha256: {description: SHA-256 of the config that is there., type: str}
@@ -67,4 +68,8 @@ agents:
     port: {description: Its health port., type: int}
     ill: {description: 'What the health checks found of it though it answers so: V(stuck) or V(deaf), else empty.', type: str}
     detail: {description: Why it is not ready or ill., type: str}
+    held: {description: 'Since when, by whom and why it is held stopped; null where it is not.', type: dict}
+    drift: {description: What was changed by hand., type: list}
+    overrides: {description: Drop-ins of other people., type: list}
+    unfinished: {description: Whether a release of it is under way or was interrupted., type: bool}
 """

@@ -16,7 +16,8 @@ _COLUMNS = ("AGENT", "HOST", "RELEASE", "SINCE", "STATE", "UPTIME", "RESTARTS", 
 def status_table(
     agents: Sequence[Mapping[str, Any]], silent: Mapping[str, str], absent: Sequence[str] = ()
 ) -> str:
-    """A header, a line for each agent, then what is wrong, in words. `silent`: host → why it gave no answer;
+    """A header, a line for each agent, then what is wrong, in words. SINCE is when its release became current, in this
+    machine's time, for the hosts may differ in theirs. `silent`: host → why it gave no answer;
     `absent`: agents that should run and were found nowhere.
     """
     rows = [_row(agent) for agent in sorted(agents, key=lambda agent: (agent["name"], agent["host"]))]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.muster.agents.plugins.plugin_utils.formats import catalogue
-from dev import reference, schema_parts
+from dev import ansible_files, collection_pages, reference, schema_parts
 from dev.schema_tables import body, sections
 from dev.shell import Failure
 
@@ -336,8 +336,38 @@ def test_every_row_has_the_cells_of_its_table(texts: dict[str, str]) -> None:
 
 
 def test_every_format_with_a_schema_has_a_page_with_all_its_schemas(texts: dict[str, str]) -> None:
-    linked = "\n".join(text for name, text in texts.items() if name.startswith("formats"))
+    linked = "\n".join(text for name, text in texts.items() if name.startswith(("formats", "reference")))
     for one in reference.described():
         assert f"formats/{one.name}.md" in texts
     for schema in reference.SCHEMAS.glob("*.schema.json"):
         assert f"{schema.name}`" in linked
+
+
+def test_every_playbook_module_and_role_has_its_section(texts: dict[str, str]) -> None:
+    for page, found in (
+        (
+            "playbooks",
+            [path for path in ansible_files.playbooks() if path.name not in ("plan.yml", "pool.yml")],
+        ),
+        ("modules", ansible_files.modules()),
+        ("roles", ansible_files.roles()),
+    ):
+        for path in found:
+            assert f'## <a id="{path.stem}"></a>' in texts[f"reference/{page}.md"]
+    assert "| `agent_keep_releases` | int | `5` |" in texts["reference/roles.md"]
+    assert "| `deadline` | float | `30.0` |" in texts["reference/modules.md"]
+    rollback = texts["reference/playbooks.md"].partition('<a id="rollback">')[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", rollback, re.MULTILINE) == ["agent", "release"]
+    assert "Reads of the inventory: `fleet`, `fleet_report`." in rollback
+
+
+def test_a_variable_that_nobody_tells_of_is_named() -> None:
+    known = reference.load(reference.SCHEMAS / "fleet.schema.json")["properties"]
+    with pytest.raises(Failure, match=r"deploy\.yml reads fail_on_drift: describe it"):
+        collection_pages.playbooks_page([name for name in known if name != "fail_on_drift"])
+
+
+def test_ansibles_markup_becomes_markdown() -> None:
+    text = "With O(path), C(f(x)) is V(true), see M(muster.agents.agent_plan) and RV(msg)."
+    expected = "With `path`, `f(x)` is `true`, see [`agent_plan`](#agent_plan) and `msg`."
+    assert collection_pages._words(text) == expected

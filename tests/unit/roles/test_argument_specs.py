@@ -4,31 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pytest
-import yaml
-from jinja2 import nodes
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-ROLES = sorted(path for path in (REPOSITORY / "roles").iterdir() if path.is_dir())
-JINJA = jinja2.Environment(autoescape=True)
-# The words of a task whose value is an expression without braces.
-EXPRESSIONS = ("when", "changed_when", "failed_when", "until", "that", "loop", "with_items")
+from dev.ansible_files import entry_points, load, roles, texts, variables
+
+ROLES = roles()
 
 each_role = pytest.mark.parametrize("role", ROLES, ids=lambda path: path.name)
-
-
-def load(path: Path) -> Any:
-    return yaml.safe_load(path.read_text("utf-8"))
-
-
-def entry_points(role: Path) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = load(role / "meta/argument_specs.yml")["argument_specs"]
-    return found
 
 
 def options(role: Path) -> dict[str, dict[str, Any]]:
@@ -36,24 +21,6 @@ def options(role: Path) -> dict[str, dict[str, Any]]:
     return {
         name: one for entry in entry_points(role).values() for name, one in entry.get("options", {}).items()
     }
-
-
-def texts(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """(key, text) of every text in a YAML document."""
-    if isinstance(node, str):
-        yield key, node
-    elif isinstance(node, dict):
-        for name, below in node.items():
-            yield from texts(below, str(name))
-    elif isinstance(node, list):
-        for below in node:
-            yield from texts(below, key)
-
-
-def variables(key: str, text: str) -> set[str]:
-    """The names that a text of a task reads."""
-    template = f"{{{{ {text} }}}}" if key in EXPRESSIONS and "{{" not in text else text
-    return {node.name for node in JINJA.parse(template).find_all(nodes.Name)}
 
 
 def used(role: Path) -> dict[str, set[str]]:
@@ -120,9 +87,3 @@ def test_every_variable_is_the_roles_own(role: Path) -> None:
 def test_every_file_of_tasks_that_is_an_entry_point_is_there(role: Path) -> None:
     for name in entry_points(role):
         assert (role / f"tasks/{name}.yml").is_file()
-
-
-@each_role
-def test_the_readme_tells_of_every_variable(role: Path) -> None:
-    text = (role / "README.md").read_text("utf-8")
-    assert [name for name in options(role) if f"`{name}`" not in text] == []
