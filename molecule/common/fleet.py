@@ -126,7 +126,9 @@ def start(playbook: str, *arguments: str, inventory: Path = LAB.inventory) -> su
         text=True,
         cwd=ROOT,
         # As in a terminal in the clone: what Molecule sets for its own runs must not reach this one.
-        env=environment({"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}),
+        env=environment(
+            {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
+        ),
         start_new_session=True,
     )
 

@@ -78,10 +78,9 @@ def environments(project: AnsibleProject) -> dict[str, dict[str, Any]]:
 @each_environment
 def test_it_validates_without_a_password_and_without_a_host(project: AnsibleProject, name: str) -> None:
     path = os.pathsep.join([str(project.folder / "bin"), os.environ["PATH"]])
-    for key in ("", "sk-of-whoever-runs-it"):
-        done = project.validate(f"inventories/{name}", PATH=path, OPENAI_API_KEY=key)
-        assert done.status == 0, done.text
-        assert "4 agents, nothing found" in done.text
+    done = project.validate(f"inventories/{name}", PATH=path, OPENAI_API_KEY="sk-of-whoever-runs-it")
+    assert done.status == 0, done.text
+    assert "4 agents, nothing found" in done.text
     assert not (project.folder / "ssh-was-called").exists()
     assert project.run("ansible", "all", "-i", "inventories/staging", "-m", "ping", PATH=path).status != 0
     assert (project.folder / "ssh-was-called").exists(), "else the line before the last proves nothing"
