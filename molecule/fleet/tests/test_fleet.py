@@ -215,7 +215,7 @@ def test_a_lost_host_is_told_of_its_agents_move_and_no_others(
     assert set(fleet.deploy(changed, inventory=smaller).changed().values()) == {0}
 
 
-def test_a_new_machine_under_the_old_name_gets_them_back(agents: dict[str, fleet.Agent]) -> None:
+def test_a_new_machine_under_the_old_name_gets_them_back() -> None:
     subprocess.run(["docker", "rm", "--force", "--volumes", f"{fleet.LAB.name}-{LOST}"], check=True)
     hosts.up(fleet.LAB)
     fleet.deploy()
