@@ -6,7 +6,7 @@ TEST_REQUIREMENTS := requirements-dev.txt src/requirements.txt
 STAGES := lint types ansible-lint sanity unit agent observability package molecule faults
 
 .DEFAULT_GOAL := help
-.PHONY: help setup runtime demo demo-down test $(STAGES) test-faults reference bench bench-configs fuzz clean
+.PHONY: help setup runtime demo demo-down test $(STAGES) test-faults chaos reference bench bench-configs fuzz clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -35,6 +35,10 @@ $(STAGES):
 test-faults: ## The whole fault suite, with KILLS=200 random kills by SEED: about an hour
 	@$(PYTHON) -m dev.venv $(TEST_REQUIREMENTS)
 	@.venv/bin/python -m tests.faults --kills $(or $(KILLS),200) $(addprefix --seed ,$(SEED))
+
+chaos: ## Everything goes wrong for MINUTES=60 on HOSTS=10 under a load of tasks, by SEED
+	@$(PYTHON) -m dev.venv $(TEST_REQUIREMENTS)
+	@.venv/bin/python -m tests.chaos --minutes $(or $(MINUTES),60) --hosts $(or $(HOSTS),10) $(addprefix --seed ,$(SEED))
 
 reference: ## Write docs/diagnostics.md and docs/formats/ from the codes and the schemas
 	@$(PYTHON) -m dev.venv $(TEST_REQUIREMENTS)

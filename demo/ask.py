@@ -22,12 +22,21 @@ CONNECT_SECONDS = 10
 
 @dataclass(frozen=True)
 class Broker:
-    """Where a broker answers, and as whom to speak to it."""
+    """Where a broker answers, and as whom to speak to it. With ``ca``, a file, it is spoken to over TLS and verified."""
 
     host: str
     port: int
     user: str
     password: str
+    ca: str = ""
+
+    def client(self, client_id: str, *, clean_session: bool = True) -> Client:
+        """A client with this login, not connected yet."""
+        client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=clean_session)
+        client.username_pw_set(self.user, self.password)
+        if self.ca:
+            client.tls_set(self.ca)
+        return client
 
 
 @dataclass(frozen=True)
@@ -96,8 +105,7 @@ def ask(broker: Broker, task: Task, timeout: float = 60) -> str:
     def on_message(_client: Client, _data: object, message: MQTTMessage) -> None:
         arrived.put(message.payload)
 
-    client = Client(CallbackAPIVersion.VERSION2, client_id=task.conversation_id)
-    client.username_pw_set(broker.user, broker.password)
+    client = broker.client(task.conversation_id)
     client.on_connect = on_connect
     client.on_subscribe = on_subscribe
     client.on_message = on_message

@@ -95,10 +95,17 @@ class Lab:
 
 DEMO = Lab("muster-demo", ROOT / "inventories" / "demo", ROOT / ".demo")
 TEST = Lab("muster-test", ROOT / "molecule" / "default" / "inventory", CACHE / "molecule")
+DISTRIBUTIONS = Lab(
+    "muster-distributions", ROOT / "molecule" / "distributions" / "inventory", CACHE / "distributions"
+)
+FLEET = Lab("muster-fleet", ROOT / "molecule" / "fleet" / "inventory", CACHE / "fleet")
 PACKAGE = Lab("muster-package", ROOT / "tests" / "packaging" / "inventory", CACHE / "packaging")
 FAULTS = Lab("muster-faults", ROOT / "tests" / "faults" / "inventory", CACHE / "faults")
+CHAOS = Lab("muster-chaos", ROOT / "tests" / "chaos" / "inventory", CACHE / "chaos")
 BENCH = Lab("muster-bench", ROOT / "bench" / "inventory", CACHE / "bench")
-LABS = {lab.name: lab for lab in (DEMO, TEST, PACKAGE, FAULTS, BENCH)}
+LABS = {lab.name: lab for lab in (DEMO, TEST, DISTRIBUTIONS, FLEET, PACKAGE, FAULTS, CHAOS, BENCH)}
+# Molecule's scenarios, in the order in which they are run, and their hosts: what is quick to fail first.
+SCENARIOS = {"distributions": DISTRIBUTIONS, "fleet": FLEET, "default": TEST}
 
 
 def _inventory_hosts(group: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

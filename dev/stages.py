@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from dev import engine, hosts, image, sanity, unpacked
-from dev.hosts import FAULTS, PACKAGE, TEST, Lab
+from dev.hosts import FAULTS, PACKAGE, SCENARIOS, Lab
 from dev.log import Log
 from dev.progress import Steps
 from dev.shell import Failure, environment
@@ -74,12 +74,13 @@ def package(log: Log) -> str:
 
 
 def molecule(log: Log) -> str:
-    _ready(log, TEST)
-    try:
-        log.run("molecule", "test", "--scenario-name", "default")
-    finally:
-        # Molecule destroys its hosts itself, but not when it is interrupted.
-        hosts.down(TEST)
+    for scenario, lab in SCENARIOS.items():
+        _ready(log, lab)
+        try:
+            log.run("molecule", "test", "--scenario-name", scenario)
+        finally:
+            # Molecule destroys its hosts itself, but not when it is interrupted.
+            hosts.down(lab)
     return log.tests()
 
 

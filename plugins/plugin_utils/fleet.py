@@ -146,6 +146,8 @@ def _entry(
                 )
             )
     instances = raw.get("instances", 1)
+    if isinstance(instances, str) and re.fullmatch(r"[0-9]{1,4}", instances):
+        instances = int(instances)  # before ansible-core 2.19 a template makes a text of a number
     if instances != EACH and not (
         isinstance(instances, int) and not isinstance(instances, bool) and 1 <= instances <= 1000
     ):

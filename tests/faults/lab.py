@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from dev import ROOT
-from dev.hosts import FAULTS, up
+from dev.hosts import FAULTS, Lab, up
 from dev.shell import Failure, attempt, environment, run
 
 HERE = Path(__file__).resolve().parent
@@ -100,19 +100,16 @@ class Played:
         return sum(int(count) for count in re.findall(r": ok=\d+ +changed=(\d+)", self.output))
 
 
-class Running:
+class Playbook:
     """A playbook on its way, in a process group of its own."""
 
-    def __init__(self, host: str, deploy: Deploy, *arguments: str) -> None:
+    def __init__(self, lab: Lab, name: str, *arguments: str) -> None:
         self._begun = time.monotonic()
-        self._log = CACHE / "logs" / f"{host}-{time.monotonic_ns()}.log"
+        self._log = lab.state / "logs" / f"{time.monotonic_ns()}.log"
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
-                [
-                    *("ansible-playbook", "--inventory", str(FAULTS.inventory), "deploy.yml"),
-                    *("--limit", host, "--extra-vars", json.dumps(deploy.variables()), *arguments),
-                ],
+                ["ansible-playbook", "--inventory", str(lab.inventory), name, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -142,16 +139,25 @@ class Running:
         return Played(code, output, time.monotonic() - self._begun)
 
 
+class Running(Playbook):
+    """A deploy of one host on its way."""
+
+    def __init__(self, host: str, deploy: Deploy, *arguments: str) -> None:
+        variables = json.dumps(deploy.variables())
+        super().__init__(FAULTS, "deploy.yml", "--limit", host, "--extra-vars", variables, *arguments)
+
+
 @dataclass
 class Machine:
-    """One host of the lab, as root. `agents` must be there, no more and no less."""
+    """One host of a lab, as root. `agents` must be there, no more and no less."""
 
     name: str
     agents: list[str] = field(default_factory=list)
+    lab: Lab = FAULTS
 
     @property
     def container(self) -> str:
-        return f"{FAULTS.name}-{self.name}"
+        return f"{self.lab.name}-{self.name}"
 
     @property
     def target(self) -> str:
@@ -171,6 +177,14 @@ class Machine:
         command = ["docker", "exec", self.container, "python3", "-I", "-c", JUDGE, question]
         return dict(json.loads(run(command, f"the judge on {self.name}")))
 
+    def strike(self, deed: str) -> None:
+        """Have the injector do one deed at once, see `strike` in `on_host/injector.py`."""
+        question = json.dumps({"key": "agents/none", "step": "", "deed": deed})
+        run(
+            ["docker", "exec", self.container, "python3", "-I", "-c", INJECTOR, question],
+            f"{self.name}: {deed}",
+        )
+
     def kill_and_start(self) -> None:
         """The plug is pulled, and put back: every process ends at once, /run is empty, the disk is as it was."""
         run(["docker", "kill", self.container], "docker kill")
@@ -183,6 +197,15 @@ class Machine:
             if time.monotonic() > end:
                 raise Failure(f"{self.name} does not boot")
             time.sleep(0.2)
+
+    def make_small(self) -> None:
+        """Mount the small file systems before anything is on them; what they hold lives there."""
+        for mount, (size, inodes) in MOUNTS.items():
+            self.run(
+                f"mountpoint -q {mount} || {{ mkdir -p {mount}; "
+                f"mount -t tmpfs -o mode=0755,size={size},nr_inodes={inodes} tmpfs {mount}; }}"
+            )
+        self.give_room()
 
     def give_room(self) -> None:
         """The small file systems as they are when nothing is wrong."""
@@ -258,7 +281,7 @@ def lab(names: list[str]) -> dict[str, Machine]:
     for machine in machines.values():
         machine.run(MANY_SESSIONS)
     if SMALL in machines:
-        _make_small(machines[SMALL])
+        machines[SMALL].make_small()
     done = Running(",".join(["broker-1", *names]), Deploy("0")).result()
     if done.code != 0:
         raise Failure(f"the first deploy failed:\n{done.output[-3000:]}")
@@ -271,13 +294,3 @@ def _write_runtimes() -> None:
     CACHE.mkdir(parents=True, exist_ok=True)
     for letter in "ab":
         (CACHE / f"standin-{letter}.py").write_text(f"{text}\n# {letter}\n")
-
-
-def _make_small(machine: Machine) -> None:
-    """Mount the small file systems before anything is on them; what they hold lives there."""
-    for mount, (size, inodes) in MOUNTS.items():
-        machine.run(
-            f"mountpoint -q {mount} || {{ mkdir -p {mount}; "
-            f"mount -t tmpfs -o mode=0755,size={size},nr_inodes={inodes} tmpfs {mount}; }}"
-        )
-    machine.give_room()

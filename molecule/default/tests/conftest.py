@@ -4,16 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import fleet
 import pytest
-
-
-@pytest.fixture
-def agents() -> dict[str, fleet.Agent]:
-    """All agents, as they run when the test begins."""
-    return fleet.agents()
 
 
 @pytest.fixture
@@ -25,10 +17,3 @@ def researcher(agents: dict[str, fleet.Agent]) -> fleet.Agent:
 def neighbour(agents: dict[str, fleet.Agent], researcher: fleet.Agent) -> fleet.Agent:
     """The writer on the researcher's host."""
     return next(agent for agent in agents.values() if agent.host == researcher.host and agent != researcher)
-
-
-@pytest.fixture
-def restored() -> Iterator[None]:
-    """For a test that changes the fleet: the next one finds it as it was."""
-    yield
-    fleet.deploy()

@@ -5,39 +5,32 @@
 from __future__ import annotations
 
 import fleet
-import pytest
 
 
-@pytest.fixture
-def drifted(researcher: fleet.Agent, restored: None) -> fleet.Agent:
-    researcher.machine.check_output(f"echo '# by hand' >> /etc/systemd/system/{researcher.unit}")
-    researcher.machine.check_output(f"systemctl disable {researcher.unit}")
-    return researcher
+def test_it_is_told_shown_refused_where_asked_predicted_and_mended(
+    researcher: fleet.Agent, restored: None
+) -> None:
+    machine, unit = researcher.machine, f"/etc/systemd/system/{researcher.unit}"
+    machine.check_output(f"echo '# by hand' >> {unit}")
+    machine.check_output(f"systemctl disable {researcher.unit}")
 
+    told = fleet.play("playbooks/status.yml")
+    assert told.code == 2
+    assert "researcher on agent-" in told.output
+    assert "drift: unit, not enabled" in told.output
 
-def test_status_names_it_and_fails(drifted: fleet.Agent) -> None:
-    outcome = fleet.play("playbooks/status.yml")
-    assert outcome.code == 2
-    assert "researcher on agent-" in outcome.output
-    assert "drift: unit, not enabled" in outcome.output
+    shown = machine.run("muster diff researcher")
+    assert shown.rc == 1
+    assert "-# by hand" in shown.stdout or "+# by hand" in shown.stdout
 
+    refused = fleet.play("deploy.yml", "-e", "fail_on_drift=true")
+    assert refused.code == 2
+    assert unit in refused.output
+    assert "by hand" in machine.file(unit).content_string
 
-def test_the_host_shows_the_difference(drifted: fleet.Agent) -> None:
-    found = drifted.machine.run("muster diff researcher")
-    assert found.rc == 1
-    assert "-# by hand" in found.stdout or "+# by hand" in found.stdout
-
-
-def test_a_deploy_refuses_it_where_asked_and_changes_nothing(drifted: fleet.Agent) -> None:
-    outcome = fleet.play("deploy.yml", "-e", "fail_on_drift=true")
-    assert outcome.code == 2
-    assert f"/etc/systemd/system/{drifted.unit}" in outcome.output
-    assert "by hand" in drifted.machine.file(f"/etc/systemd/system/{drifted.unit}").content_string
-
-
-def test_check_mode_predicts_what_the_deploy_then_does(drifted: fleet.Agent) -> None:
     predicted = fleet.deploy("--check", "--diff")
     assert "-# by hand" in predicted.output
+    assert "by hand" in machine.file(unit).content_string
     done = fleet.deploy()
     assert predicted.changed() == done.changed()
     assert "drift: " in done.output

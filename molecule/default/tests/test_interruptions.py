@@ -13,6 +13,17 @@ import fleet
 from mqtt import drained, listening
 
 LOUD = {"environment": {"LOG_LEVEL": "debug"}}
+_CURRENT = "/var/lib/muster/agents/{name}/current"
+# What somebody does by hand, and what is true once it is mended. Every third one is for the agent that shares its host with no
+# other, for the runtimes are shared.
+DAMAGES = (
+    ("echo '# by hand' >> /etc/systemd/system/{unit}", "! grep '# by hand' /etc/systemd/system/{unit}"),
+    ("systemctl disable --now {unit}", "systemctl is-enabled {unit} && systemctl is-active {unit}"),
+    (f"echo '# by hand' >> {_CURRENT}/agent.toml", f"! grep '# by hand' {_CURRENT}/agent.toml"),
+    (f"rm {_CURRENT}", f"test -e {_CURRENT}/agent.toml"),
+    ("rm /etc/muster/secrets/{name}.env", "test -s /etc/muster/secrets/{name}.env"),
+    ("rm -r /opt/muster/runtimes/*", f"test -s {_CURRENT}/runtime/program"),
+)
 
 
 def unfinished(agent: fleet.Agent) -> bool:
@@ -73,21 +84,24 @@ def test_a_new_id_takes_leave_of_the_old_one(researcher: fleet.Agent, tmp_path: 
     ) == {0}
 
 
-def test_what_was_damaged_by_hand_is_mended(researcher: fleet.Agent) -> None:
-    machine = researcher.machine
-    for damage in (
-        f"echo '# by hand' >> /etc/systemd/system/{researcher.unit}",
-        "echo '# by hand' >> /var/lib/muster/agents/researcher/current/agent.toml",
-        "rm /etc/muster/secrets/researcher.env",
-        "rm /var/lib/muster/agents/researcher/current",
-        "rm -r /opt/muster/runtimes/*",
-        f"systemctl disable --now {researcher.unit}",
-    ):
-        machine.check_output(damage)
-        assert sum(fleet.deploy().changed().values()) > 0, damage
-        after = fleet.agents()["researcher"]
-        assert (after.release, after.ready) == (researcher.release, True), damage
-        assert set(fleet.deploy().changed().values()) == {0}, damage
+def test_what_was_damaged_by_hand_is_mended(
+    agents: dict[str, fleet.Agent], researcher: fleet.Agent, neighbour: fleet.Agent
+) -> None:
+    """Each agent has another damage, so that none is mended by the way with that of another."""
+    alone = next(agent for agent in agents.values() if agent.host != researcher.host)
+    for number in range(2):
+        damaged = dict(zip((researcher, neighbour, alone), DAMAGES[number::2]))
+        for agent, (damage, _mended) in damaged.items():
+            agent.machine.check_output(damage.format(name=agent.name, unit=agent.unit))
+        outcome = fleet.deploy()
+        for agent, (damage, mended) in damaged.items():
+            assert agent.name in outcome.rows(), damage
+            after = fleet.agents()[agent.name]
+            assert (after.release, after.ready) == (agent.release, True), damage
+            shell = mended.format(name=agent.name, unit=agent.unit)
+            assert agent.machine.run(shell).rc == 0, f"{damage}: {shell}"
+            assert agent.machine.run("muster diff %s", agent.name).rc == 0, damage
+        assert set(fleet.deploy().changed().values()) == {0}
 
 
 def test_removing_what_is_not_there_is_refused_before_anything_is_removed(

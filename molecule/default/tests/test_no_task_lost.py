@@ -17,7 +17,7 @@ import pytest
 from stream import Account, streaming
 
 TASKS = 1000
-PER_SECOND = 8
+PER_SECOND = 14
 # Environment, config, unit, and all of them: each is another release, and none changes what the agent answers.
 HARMLESS = (
     {"environment": {"LOG_LEVEL": "debug"}},

@@ -45,8 +45,8 @@ LOCK, STAGE, CHECK, DETACH, SWITCH, LINK, GATE, COMMIT, REVERT, PRUNE = (
 class Asked:
     """When and what.
 
-    `key`: the workload that is released, `agents/<name>`. `step`: one of the above. `min_healthy`: seconds of the gate that
-    belong to no commit. `deed`: see `strike`.
+    `key`: the workload that is released, `agents/<name>`. `step`: one of the above, or "" for at once. `min_healthy`: seconds of
+    the gate that belong to no commit. `deed`: see `strike`.
     """
 
     key: str
@@ -132,7 +132,7 @@ def main() -> None:
         watcher.watch(release)
     _say(ready=True)
     trace = Trace()
-    while asked.step not in trace.names:
+    while asked.step and asked.step not in trace.names:
         ready, _, _ = select.select([watcher.handle, sys.stdin], [], [])
         for kind, directory, name in watcher.events():
             look(asked, trace, kind, directory, name)
@@ -144,7 +144,7 @@ def main() -> None:
     if asked.delay:
         _pass_time(asked, watcher, trace)
     victims = strike(asked)
-    _say(struck=True, step=trace.names[-1], victims=victims, steps=trace.steps)
+    _say(struck=True, step=(trace.names or [""])[-1], victims=victims, steps=trace.steps)
     if asked.freeze:
         sys.stdin.readline()
         for pid in victims:

@@ -92,6 +92,7 @@ def test_resources_may_be_written_as_in_kubernetes() -> None:
     [
         (1, ["writer"]),
         (2, ["writer-1", "writer-2"]),
+        ("2", ["writer-1", "writer-2"]),
         (EACH, ["writer-a", "writer-b"]),
     ],
 )

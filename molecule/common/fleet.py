@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import time
@@ -20,12 +21,17 @@ from testinfra.host import Host as Machine
 from demo.ask import Broker
 from demo.vault import derived_password
 from dev import ROOT
-from dev.hosts import TEST
+from dev.hosts import LABS, TEST
 from dev.shell import environment
 
-SECRETS = yaml.safe_load((TEST.inventory / "group_vars" / "all" / "secrets.yml").read_text())
+# The scenario's hosts; by hand, without Molecule, those of the scenario `default`.
+LAB = LABS[os.environ.get("MUSTER_LAB", TEST.name)]
+AGENT_HOSTS = tuple(host.name for host in LAB.hosts() if host.name != "broker-1")
+SECRETS = yaml.safe_load((LAB.inventory / "group_vars" / "all" / "secrets.yml").read_text())
 CREDENTIALS_KEY = SECRETS["fleet_credentials_key"]
-BROKER_PORT = 22883
+# Made by the first deploy where the scenario's broker has TLS.
+CA = LAB.state / "pki" / "ca.pem"
+TLS_PORT = 8883
 OFFLINE = {"llm": {"provider": "echo", "api_key_env": None}}
 
 
@@ -35,6 +41,11 @@ class Outcome:
 
     code: int
     output: str
+
+    def rows(self) -> dict[str, list[str]]:
+        """The lines of a deploy's summary, in words, by agent."""
+        lines = self.output.partition("RESULT")[2].splitlines()[1:]
+        return {words[1]: words for words in (line.split() for line in lines) if len(words) > 2}
 
     def changed(self) -> dict[str, int]:
         """Host -> number of tasks that changed it."""
@@ -84,13 +95,13 @@ class Agent:
 
 def machine(host: str) -> Machine:
     """A host of the inventory, as root."""
-    return testinfra.get_host(f"docker://{TEST.name}-{host}")
+    return testinfra.get_host(f"docker://{LAB.name}-{host}")
 
 
 def start_python(host: str, script: str) -> subprocess.Popen[str]:
     """Start a Python program as root on a host; what it is told goes to its standard input, and not into its arguments."""
     return subprocess.Popen(
-        ["docker", "exec", "-i", f"{TEST.name}-{host}", "python3", "-I", "-c", script],
+        ["docker", "exec", "-i", f"{LAB.name}-{host}", "python3", "-I", "-c", script],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -105,31 +116,33 @@ def run_python(host: str, script: str, told: Any) -> Any:
     return json.loads(output)
 
 
-def start(playbook: str, *arguments: str) -> subprocess.Popen[str]:
-    """Start a playbook of the collection on the test inventory, as a person would; it leads its own process group."""
+def start(playbook: str, *arguments: str, inventory: Path = LAB.inventory) -> subprocess.Popen[str]:
+    """Start a playbook of the collection on the scenario's inventory, as a person would; it leads its own process group."""
     return subprocess.Popen(
-        ["ansible-playbook", "--inventory", str(TEST.inventory), playbook, *arguments],
+        ["ansible-playbook", "--inventory", str(inventory), playbook, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         cwd=ROOT,
         # As in a terminal in the clone: what Molecule sets for its own runs must not reach this one.
-        env=environment({"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}),
+        env=environment(
+            {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
+        ),
         start_new_session=True,
     )
 
 
-def play(playbook: str, *arguments: str) -> Outcome:
+def play(playbook: str, *arguments: str, inventory: Path = LAB.inventory) -> Outcome:
     """Run a playbook to its end."""
-    running = start(playbook, *arguments)
+    running = start(playbook, *arguments, inventory=inventory)
     output, _ = running.communicate()
     return Outcome(running.returncode, output)
 
 
-def deploy(*arguments: str) -> Outcome:
+def deploy(*arguments: str, inventory: Path = LAB.inventory) -> Outcome:
     """Deploy and insist that it works."""
-    outcome = play("deploy.yml", *arguments)
+    outcome = play("deploy.yml", *arguments, inventory=inventory)
     assert outcome.code == 0, outcome.output
     return outcome
 
@@ -142,21 +155,20 @@ def variables(folder: Path, **values: Any) -> str:
 
 
 def changed_fleet(folder: Path, **by_name: dict[str, Any]) -> str:
-    """An argument that deploys the tests' fleet with these keys added to its agents."""
+    """An argument that deploys the fleet of the scenario `default` with these keys added to its agents."""
     whole: dict[str, dict[str, Any]] = {
         "researcher": {"overrides": OFFLINE},
         "writer": {"instances": "each", "overrides": OFFLINE},
     }
-    rollout = by_name.pop("rollout", {})
     entries = {name: {**entry, **by_name.get(name, {})} for name, entry in whole.items()}
-    return variables(folder, fleet=entries, fleet_rollout=rollout)
+    return variables(folder, fleet=entries)
 
 
 def agents() -> dict[str, Agent]:
     """Name -> agent, for all that run anywhere, as the engines on the hosts know them."""
     names = Agent.__dataclass_fields__
     found = {}
-    for host in ("agent-1", "agent-2"):
+    for host in AGENT_HOSTS:
         for entry in json.loads(machine(host).check_output("muster status --json"))["workloads"]:
             known = {name: value for name, value in entry.items() if name in names}
             found[entry["name"]] = Agent(host=host, **known)
@@ -166,7 +178,8 @@ def agents() -> dict[str, Agent]:
 def broker(user: str = "tester", password: str | None = None) -> Broker:
     """The fleet's broker for a user, by default with the password that the deploy derived."""
     known = derived_password(CREDENTIALS_KEY, user) if password is None else password
-    return Broker("127.0.0.1", BROKER_PORT, user, known)
+    ((port, inner),) = next(host.published for host in LAB.hosts() if host.published).items()
+    return Broker("127.0.0.1", port, user, known, ca=str(CA) if inner == TLS_PORT else "")
 
 
 def until(true: Callable[[], bool], seconds: float, complaint: str) -> None:

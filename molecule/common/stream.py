@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mqtt import QUIET_SECONDS, subscribed
-from paho.mqtt.client import Client, MQTTMessageInfo
+from paho.mqtt.client import MQTT_ERR_NO_CONN, MQTT_ERR_SUCCESS, Client, MQTTMessageInfo
 
 from demo.ask import Broker, Task
 
@@ -64,24 +64,37 @@ class Account:
 class Stream:
     """Tasks on their way to one agent."""
 
+    client: Client
+
     def __init__(self, agent_id: str) -> None:
+        self.agent_id = agent_id
         self.conversation = f"stream-{uuid.uuid4().hex[:8]}"
         self.enough = threading.Event()
-        self._agent_id = agent_id
         self._sent: dict[str, Sent] = {}
         self._confirmations: list[MQTTMessageInfo] = []
         self._strangers: list[dict[str, Any]] = []
 
-    def send(self, client: Client, pause: float) -> None:
+    def send(self, pause: float) -> None:
         """Send one task after the other, ``pause`` seconds apart, until it is enough."""
         due = time.monotonic()
         for number in itertools.count(1):
-            task = Task(self._agent_id, f"Question {number}.", str(uuid.uuid4()), self.conversation)
+            task = Task(self.agent_id, f"Question {number}.", str(uuid.uuid4()), self.conversation)
             self._sent[task.task_id] = Sent(task, time.monotonic())
-            self._confirmations.append(client.publish(task.topic, json.dumps(task.envelope()), qos=1))
+            self._publish(task)
             due += pause
             if self.enough.wait(max(0.0, due - time.monotonic())):
                 return
+
+    def send_again(self, unanswered: list[Sent]) -> None:
+        """As a sender does that has waited for too long: the same tasks, by their ids."""
+        for sent in unanswered:
+            self._publish(sent.task)
+
+    def _publish(self, task: Task) -> None:
+        confirmation = self.client.publish(task.topic, json.dumps(task.envelope()), qos=1)
+        if confirmation.rc == MQTT_ERR_NO_CONN:
+            confirmation.rc = MQTT_ERR_SUCCESS  # it is queued, and sent when the connection is back
+        self._confirmations.append(confirmation)
 
     def hear(self, _topic: str, payload: bytes) -> None:
         """Note an answer."""
@@ -102,13 +115,14 @@ class Stream:
         """Send no more, wait for the answers that are due, and tell how it went."""
         self.enough.set()
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while self._waiting() and time.monotonic() < deadline:
+        while self.unanswered() and time.monotonic() < deadline:
             time.sleep(0.2)
         time.sleep(QUIET_SECONDS)  # for answers that come twice
         return self._account()
 
-    def _waiting(self) -> bool:
-        return not all(sent.answers for sent in list(self._sent.values()))
+    def unanswered(self) -> list[Sent]:
+        """The tasks that nobody has answered yet, the oldest first."""
+        return [sent for sent in list(self._sent.values()) if not sent.answers]
 
     def _account(self) -> Account:
         for confirmation in self._confirmations:
@@ -130,11 +144,16 @@ class Stream:
 
 
 @contextmanager
-def streaming(broker: Broker, agent_id: str, per_second: float) -> Iterator[Stream]:
-    """Tasks at a steady rate while the block runs, or until it says that it is enough."""
+def streaming(broker: Broker, agent_id: str, per_second: float, *, lasting: bool = False) -> Iterator[Stream]:
+    """Tasks at a steady rate while the block runs, or until it says that it is enough.
+
+    ``lasting``: the broker keeps the answers while the sender's connection is lost.
+    """
     stream = Stream(agent_id)
-    with subscribed(broker, f"/conversations/{stream.conversation}/{agent_id}", stream.hear) as client:
-        sender = threading.Thread(target=stream.send, args=(client, 1 / per_second))
+    session = stream.conversation if lasting else ""
+    answers = f"/conversations/{stream.conversation}/{agent_id}"
+    with subscribed(broker, answers, stream.hear, session) as stream.client:
+        sender = threading.Thread(target=stream.send, args=(1 / per_second,))
         sender.start()
         try:
             yield stream

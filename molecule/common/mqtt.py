@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion
 
 from demo.ask import Broker
 
@@ -18,11 +17,16 @@ QUIET_SECONDS = 3
 
 
 @contextmanager
-def subscribed(broker: Broker, topic: str, hear: Callable[[str, bytes], None]) -> Iterator[Client]:
-    """A client that gives what it gets on a topic to ``hear``, in a thread of its own, while the block runs."""
+def subscribed(
+    broker: Broker, topic: str, hear: Callable[[str, bytes], None], session: str = ""
+) -> Iterator[Client]:
+    """A client that gives what it gets on a topic to ``hear``, in a thread of its own, while the block runs.
+
+    With a ``session``, its client id, the broker keeps for it what comes while the connection is lost.
+    """
     granted: queue.Queue[object] = queue.Queue()
-    client = Client(CallbackAPIVersion.VERSION2, client_id=f"test-{uuid.uuid4().hex[:8]}")
-    client.username_pw_set(broker.user, broker.password)
+    client = broker.client(session or f"test-{uuid.uuid4().hex[:8]}", clean_session=not session)
+    client.reconnect_delay_set(1, 5)
     client.on_connect = lambda *_: client.subscribe(topic, qos=1)
     client.on_subscribe = lambda *_: granted.put(None)
     client.on_message = lambda _client, _data, message: hear(message.topic, bytes(message.payload))
