@@ -56,10 +56,12 @@ def statuses(
     """What one broker says of its agents, `agents` being key -> (manifest, secrets): by key, and why where it does not say.
 
     The first agent's login asks for all of them; an agent about which it hears nothing asks for itself, since a broker may show
-    each only its own. Raises BrokerError where the broker is not there.
+    each only its own. One that does not trust the broker's certificate may just not have the new CA yet: the others are asked.
+    Raises BrokerError where the broker is not there, and NotTrusted where none of them trusts it.
     """
     said: dict[str, Status] = {}
     unknown: dict[str, str] = {}
+    distrust: list[mqtt.NotTrusted] = []
     while len(said) + len(unknown) < len(agents):
         left = {key: one for key, one in agents.items() if key not in said and key not in unknown}
         topics = {
@@ -68,8 +70,9 @@ def statuses(
         asking = next(iter(left))
         try:
             found = mqtt.read_several(_broker(*left[asking]), sorted(set(topics.values())), timeout)
-        except mqtt.LoginRefused as error:
+        except (mqtt.LoginRefused, mqtt.NotTrusted) as error:
             unknown[asking] = str(error)
+            distrust += [error] if isinstance(error, mqtt.NotTrusted) else []
             continue
         for key, topic in topics.items():
             status = _status(found.get(topic))
@@ -77,6 +80,8 @@ def statuses(
                 said[key] = status
             elif key == asking:
                 unknown[key] = "it has no status there, or may not read it"
+    if agents and len(distrust) == len(agents):
+        raise distrust[0]
     return said, unknown
 
 
