@@ -520,7 +520,9 @@ def _counts(
     pending = {
         (host, name) for wave in course["waves"] for host, names in wave["switch"].items() for name in names
     }
-    pending.update(_pairs(course.get("untried", {}).get("hosts", {})))
+    named = {name for _host, name in pending}  # one that was about to move is counted where it restarted
+    untried = course.get("untried", {"hosts": {}})["hosts"]
+    pending.update(pair for pair in _pairs(untried) if pair[1] not in named)
     return {
         "changed": words["changed"],
         "unchanged": course["agents"] - len(pending) - len(course["held"]),

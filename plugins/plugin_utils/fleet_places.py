@@ -82,8 +82,9 @@ def path_in(document: Any, text: str) -> Path:
         if isinstance(document, list):
             if not words[0].isdecimal() or int(words[0]) >= len(document):
                 break
-            path.append(int(words[0]))
-            document, words = document[path[-1]], words[1:]
+            index = int(words[0])
+            path.append(index)
+            document, words = document[index], words[1:]
             continue
         length = next((end for end in range(len(words), 0, -1) if ".".join(words[:end]) in document), 0)
         if not length:

@@ -233,7 +233,9 @@ def _broker_ca(options: Mapping[str, Any], variables: Mapping[str, Any], problem
             )
         if not url.startswith("mqtts://"):
             raise ValueError(f"mqtt_broker_url is {url}, over which nothing is verified; write mqtts://")
-        text, warnings = certificates.trusted(controller_file(variables, name))
+        # The implicit localhost that validates belongs to no inventory.
+        base = {"inventory_dir": variables.get("inventory_dir") or next(iter(_folders(variables)), None)}
+        text, warnings = certificates.trusted(controller_file(base, name))
     except ValueError as error:
         problems.append(fleet_error("MA430", _BROKER_CA, str(error)))
         return ""
