@@ -49,6 +49,7 @@ _VARIABLES = {
     "runtimes": "agent_runtimes",
     "agents_dir": "agents_dir",
     "broker_url": "mqtt_broker_url",
+    "broker_ca": "mqtt_broker_ca",
     "silence": "fleet_silence",
     "strict": "fleet_strict",
 }

@@ -12,7 +12,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.muster.agents.plugins.plugin_utils.broker import broker_material, broker_options
+from ansible_collections.muster.agents.plugins.plugin_utils.broker import broker_given, broker_options
 from ansible_collections.muster.agents.plugins.plugin_utils.diagnostics import (
     ERROR,
     HINT,
@@ -67,15 +67,14 @@ class ActionModule(ActionBase):
         for host in brokers:
             about = variables["hostvars"][host]
             try:
-                found.append(broker_material(self, broker_options(self, about), about))
+                found.append(broker_given(self, broker_options(self, about), about))
             except ValueError as error:
                 raise InputError([fleet_error("MA430", f"{host}.mosquitto_tls", str(error))]) from None
-        for warning in (text for one in found if one for text in one.warnings):
+        for warning in (text for one in found for text in one.warnings):
             Display().warning(warning)
-        first = next(iter(found), None)
-        if inputs.broker is None or first is None:
+        if inputs.broker is None or not found:
             return inputs
-        return replace(inputs, broker=replace(inputs.broker, ca=first.ca or ""))
+        return replace(inputs, broker=replace(inputs.broker, ca=found[0].ca))
 
 
 def _unit_template(given: str | None) -> UnitTemplate:

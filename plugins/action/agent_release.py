@@ -25,7 +25,7 @@ from ansible_collections.muster.agents.plugins.module_utils.engine.outcome impor
 from ansible_collections.muster.agents.plugins.plugin_utils import artifacts
 from ansible_collections.muster.agents.plugins.plugin_utils.broker import (
     BROKER,
-    broker_material,
+    broker_given,
     broker_options,
     broker_secrets,
     broker_workload,
@@ -73,6 +73,7 @@ class ActionModule(ActionBase):
                 "keep": {"type": "int", "default": 5},
                 "fail_on_drift": {"type": "bool", "default": False},
                 "restart": {"type": "bool", "default": False},
+                "stay": {"type": "bool", "default": False},
                 "defer": {"type": "bool", "default": False},
             }
         )[1]
@@ -149,8 +150,8 @@ class ActionModule(ActionBase):
         """The broker as it is to be in the end, and its secrets; only to be compared: its own task releases it."""
         key = Secrets(self, variables).credentials_key()
         options = broker_options(self, variables)
-        material = broker_material(self, options, variables)
-        return broker_workload(options, key, plan["ids"], material), broker_secrets(material)
+        given = broker_given(self, options, variables)
+        return broker_workload(options, key, plan["ids"], given), broker_secrets(given)
 
     def _warn(self, report: Mapping[str, Any], versions: Mapping[str, str | None]) -> None:
         for one in report["workloads"]:
@@ -203,6 +204,8 @@ class ActionModule(ActionBase):
         return bool(report.get("recovered"))
 
     def _switch(self, options: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
+        if options["stay"]:
+            return self._restart(options, variables)
         staged = options["staged"]
         names = staged["pending"] if options["only"] is None else options["only"]
         pending = {name: ", ".join(staged["pending"].get(name, [BROKER_RESTARTED])) for name in names}
@@ -241,6 +244,14 @@ class ActionModule(ActionBase):
             for warning in report.get("warnings", ()):
                 Display().warning(f"{self._host}: {warning}")
         return self._told(outcomes, pending, options, workloads, releases)
+
+    def _restart(self, options: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
+        """Agents restart on the releases that they have, and are gated; nothing of the plan goes out."""
+        names = list(options["only"] or ())
+        request = {**self._request("switch", options, []), "rotate": names, "restart": names}
+        report = call_engine(self, variables, request, {})
+        self._recovered(report)
+        return self._told(report["outcomes"], dict.fromkeys(names, BROKER_RESTARTED), options, [], {})
 
     def _with_hooks(
         self,
@@ -302,7 +313,7 @@ class ActionModule(ActionBase):
             elif one.get("warnings"):
                 Display().warning(f"{self._host}: {one['name']}: {'; '.join(one['warnings'])}")
             if went_well(one):
-                did = "stays on" if options["plan"].get("rotation") else "released"
+                did = "stays on" if options["plan"].get("rotation") or options["stay"] else "released"
                 Display().display(
                     f"  {self._host}: {one['name']} {did} {one['after']} ({one['why']}), healthy"
                 )

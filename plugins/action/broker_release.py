@@ -16,7 +16,7 @@ from ansible_collections.muster.agents.plugins.plugin_utils.broker import (
     BROKER,
     DEADLINE,
     TLS,
-    broker_material,
+    broker_given,
     broker_secrets,
     broker_workload,
 )
@@ -27,7 +27,11 @@ from ansible_collections.muster.agents.plugins.plugin_utils.host_call import (
     missing,
     sentence,
 )
-from ansible_collections.muster.agents.plugins.plugin_utils.mosquitto import LIMITS, BrokerSettings
+from ansible_collections.muster.agents.plugins.plugin_utils.mosquitto import (
+    AUTOSAVE,
+    LIMITS,
+    BrokerSettings,
+)
 
 _AT_ONCE = "deploy them all at once, without -e agent and --limit"
 # What concerns every agent is not done in a deploy of some.
@@ -51,9 +55,12 @@ class ActionModule(HostAction):
         "tls_folder": {"type": "str", "default": ""},
         "tls_names": {"type": "list", "elements": "str", "default": []},
         "tls_days": {"type": "int", "default": 365},
+        "tls_client_ca": {"type": "str", "default": ""},
+        "tls_client_port": {"type": "int", "default": 8884},
         "plain_address": {"type": "str", "default": "127.0.0.1"},
         "persistence": {"type": "bool", "default": True},
-        **{name: {"type": "int", "default": getattr(BrokerSettings, name)} for name in LIMITS},
+        **{name: {"type": "int", "default": getattr(BrokerSettings, name)} for name in (AUTOSAVE, *LIMITS)},
+        "bridges": {"type": "raw", "default": {}},
         "extra": {"type": "list", "elements": "str", "default": []},
         "deadline": {"type": "float", "default": DEADLINE},
         "rekey": {"type": "bool", "default": True},
@@ -61,14 +68,14 @@ class ActionModule(HostAction):
 
     def work(self, options: Mapping[str, Any], variables: Mapping[str, Any], host: str) -> dict[str, Any]:
         key = Secrets(self, variables).credentials_key()
-        material = broker_material(self, options, variables)
-        workload = broker_workload(options, key, options["agents"], material)
+        given = broker_given(self, options, variables)
+        workload = broker_workload(options, key, options["agents"], given)
         request = {
             "workloads": [workload],
             "phase": "release",
             "forbid": {} if options["rekey"] else _NO_REKEY,
         }
-        secrets = {workload_key("service", BROKER): broker_secrets(material)}
+        secrets = {workload_key("service", BROKER): broker_secrets(given)}
         report = call_engine(self, variables, request, secrets)
         changes = {one["name"]: one["reasons"] for one in report["workloads"] if one["action"] != "nothing"}
         outcomes = report.get("outcomes", [])

@@ -131,7 +131,12 @@ class ActionModule(ActionBase):
         found: dict[str, dict[str, Any]] = {}
         for task in _BROKER_TASKS:
             found.update(results.of(options["course"]["hosts"], task))
-        return course.after_broker(options["course"], found)
+        after = course.after_broker(options["course"], found)
+        if after["stay"]:
+            Display().warning(
+                "the broker restarted and went back, so all its agents restart on the releases that they have"
+            )
+        return after
 
     def _end(self, options: Mapping[str, Any], results: _Results) -> dict[str, Any]:
         hosts = options["course"]["hosts"]

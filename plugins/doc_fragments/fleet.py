@@ -24,6 +24,12 @@ options:
   broker_url:
     description: URL of an external broker. Without it C(${MQTT_BROKER_URL}) is derived from the broker group.
     type: str
+  broker_ca:
+    description:
+      - A file on the controller with the CA that agents verify an external broker with, for a O(broker_url) with C(mqtts://).
+        Without it they go by what their hosts trust. A relative path starts at the inventory's folder.
+    type: str
+    version_added: 0.4.0
   broker_group:
     description: The inventory group whose first host is the broker.
     type: str

@@ -19,7 +19,7 @@ description:
     to be reachable. Of secrets only the names in the variable C(agent_secrets) are read, so values that are encrypted one
     by one (C(ansible-vault encrypt_string)) need no password. Where it is not defined, secrets are listed, not required.
   - With neither, the inventory's own variable C(fleet) is checked. Of the options below, those that are not given are then
-    taken from the variables C(agent_runtimes), C(agents_dir), C(mqtt_broker_url), C(fleet_silence) and C(fleet_strict).
+    taken from the variables C(agent_runtimes), C(agents_dir), C(mqtt_broker_url), C(mqtt_broker_ca), C(fleet_silence) and C(fleet_strict).
   - What is wrong with the fleet is placed in the files of C(group_vars/all), or a YAML inventory, that define it.
   - It runs on the controller and changes nothing.
 extends_documentation_fragment:

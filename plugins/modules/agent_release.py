@@ -76,6 +76,11 @@ options:
     type: bool
     default: false
     version_added: 0.4.0
+  stay:
+    description: In phase V(switch), restart and gate the agents in O(only) on the releases that they have, and switch nothing.
+    type: bool
+    default: false
+    version_added: 0.4.0
   defer:
     description: Do not fail where something went wrong on the host, but return it as C(problem), or in C(outcomes).
     type: bool

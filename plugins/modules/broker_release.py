@@ -79,6 +79,18 @@ options:
     type: int
     default: 365
     version_added: 0.4.0
+  tls_client_ca:
+    description:
+      - The CA of clients that show a certificate, on the controller, in PEM. They have a listener of their own and need no password.
+      - Who connects is the user that the certificate's common name says, one of O(clients). Agents keep their passwords.
+    type: str
+    default: ""
+    version_added: 0.4.0
+  tls_client_port:
+    description: Port of that listener.
+    type: int
+    default: 8884
+    version_added: 0.4.0
   plain_address:
     description: With TLS, the address of the listener without it, which stays for programs on the broker's host; empty for none.
     type: str
@@ -88,6 +100,13 @@ options:
     description: Keep queued tasks and retained statuses over a restart.
     type: bool
     default: true
+  autosave_interval:
+    description:
+      - Seconds between two times that the broker saves what it keeps. A crash costs what came since, confirmed or not.
+      - 0 saves only when the broker stops.
+    type: int
+    default: 60
+    version_added: 0.4.0
   max_packet_size:
     description: The largest packet in bytes; a message of 256 KiB, with 64 KiB for its topic and headers. 0 is no limit, here and below.
     type: int
@@ -112,6 +131,14 @@ options:
     description: How many bytes of them; whichever limit is met first counts.
     type: int
     default: 67108864
+    version_added: 0.4.0
+  bridges:
+    description:
+      - 'Connections to other brokers, by name, such as C({cloud: {address: mqtt.example.com, username: site-1, topics: [{topic: "/conversations/#",
+        direction: out}]}}). Their keys are C(address), C(port), C(topics), C(username), C(tls), C(ca) and C(options).'
+      - Their passwords are in the variable C(broker_bridge_passwords), by the same names.
+    type: raw
+    default: {}
     version_added: 0.4.0
   extra:
     description: Further lines for mosquitto.conf, at its end.

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,15 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.muster.agents.plugins.module_utils.engine import manifest
 from ansible_collections.muster.agents.plugins.module_utils.engine.files import sha256_bytes
-from ansible_collections.muster.agents.plugins.plugin_utils import certificates
+from ansible_collections.muster.agents.plugins.plugin_utils import bridges, certificates
+from ansible_collections.muster.agents.plugins.plugin_utils.bridges import Bridge, Link
 from ansible_collections.muster.agents.plugins.plugin_utils.certificates import Material
+from ansible_collections.muster.agents.plugins.plugin_utils.diagnostics import Diagnostic, InputError
 from ansible_collections.muster.agents.plugins.plugin_utils.host_call import templated
 from ansible_collections.muster.agents.plugins.plugin_utils.mosquitto import (
+    AUTOSAVE,
     HARDENING,
+    HEADER,
     LIMITS,
     BrokerPaths,
     BrokerSettings,
@@ -27,7 +32,9 @@ from ansible_collections.muster.agents.plugins.plugin_utils.mosquitto import (
     render_acl,
     render_conf,
     render_passwords,
+    secret_mark,
 )
+from ansible_collections.muster.agents.plugins.plugin_utils.secret_rule import complaint
 
 BROKER = "mosquitto"
 DEADLINE = 30.0  # seconds in which a broker has to take connections
@@ -38,13 +45,30 @@ ADDRESSES = ("mosquitto_address", "ansible_host")
 URL_OPTIONS = ("mosquitto_tls", "mosquitto_port", "mosquitto_tls_port")
 # Inventory variables with secrets: read at the last moment, and never a task's argument.
 _KEY, _PASSPHRASE = "broker_tls_key", "broker_ca_passphrase"
-_TLS_KEY = (
-    "TLS_KEY"  # how the host's file of secrets names the key, in base64 since a line there is one value
-)
+# How the host's file of secrets names the key and the bridges, in base64 since a line there is one value.
+_TLS_KEY, _BRIDGES = "TLS_KEY", "BRIDGES"
 _FOLDER = ".pki"  # hidden, for Ansible reads all other files in an inventory's folder as inventory
 _DEFAULTS = Path(__file__).resolve().parents[2] / "roles/mosquitto/defaults/main.yml"
 _CONF = "/etc/mosquitto/conf.d/muster.conf"
+_BRIDGES_CONF = "/etc/mosquitto/conf.d/muster-bridges.conf"
 _DROP_IN = "/etc/systemd/system/mosquitto.service.d/muster.conf"
+
+
+@dataclass(frozen=True)
+class Given:
+    """What of a broker lies on the controller: its certificate and key (None without TLS), the CA of the clients that show a
+    certificate ("" for none), its bridges. `warnings`: what is about to expire.
+    """
+
+    material: Material | None = None
+    client_ca: str = ""
+    links: tuple[Link, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def ca(self) -> str:
+        """What agents verify the broker with, as PEM; "" where that is what their hosts trust."""
+        return (self.material.ca if self.material else None) or ""
 
 
 def broker_options(action: ActionBase, variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,7 +97,57 @@ def broker_url(variables: Mapping[str, Any]) -> str:
     return f"mqtts://{address}:{variables.get('mosquitto_tls_port') or 8883}"
 
 
-def broker_material(
+def broker_given(action: ActionBase, options: Mapping[str, Any], variables: Mapping[str, Any]) -> Given:
+    """What one host's broker gets from the controller. Raises ValueError, naming it, where something cannot be used."""
+    material = _material(action, options, variables)
+    warnings = list(material.warnings) if material else []
+
+    def trusted(name: str) -> str:
+        text, about = certificates.trusted(controller_file(variables, name)) if name else ("", [])
+        warnings.extend(about)
+        return text
+
+    if options["tls_client_ca"] and material is None:
+        raise ValueError("mosquitto_tls_client_ca needs a broker with TLS: set mosquitto_tls")
+    client_ca = trusted(str(options["tls_client_ca"]))
+    passwords = variables.get(bridges.PASSWORDS)
+    if isinstance(passwords, str):
+        passwords = templated(action, passwords, bridges.PASSWORDS)
+    links = [
+        Link(one, _bridge_password(action, one, passwords), trusted(one.ca))
+        for one in _bridges_of(options["bridges"])
+    ]
+    return Given(material, client_ca, tuple(links), tuple(warnings))
+
+
+def _bridges_of(raw: object) -> tuple[Bridge, ...]:
+    problems: list[Diagnostic] = []
+    found = bridges.read_bridges(raw, problems)
+    if problems:  # where nobody has checked the fleet before
+        raise ValueError(str(InputError(problems)))
+    return found
+
+
+def _bridge_password(action: ActionBase, bridge: Bridge, passwords: object) -> str:
+    """From the vault. Raises ValueError where there is none for a bridge that logs in, or Mosquitto could not read it."""
+    if not bridge.username:
+        return ""
+    name = f"{bridges.PASSWORDS}.{bridge.name}"
+    if not isinstance(passwords, Mapping) or bridge.name not in passwords:
+        raise ValueError(
+            f"{bridges.VARIABLE}.{bridge.name} logs in as {bridge.username}, and {name} is not defined; put the password into "
+            "the vault under that name"
+        )
+    value = templated(action, passwords[bridge.name], name)
+    wrong = complaint(name, value)
+    if not wrong and str(value) != str(value).strip():
+        wrong = "begins or ends with a blank, which Mosquitto would take off"
+    if wrong:
+        raise ValueError(f"{name} {wrong}")
+    return str(value)
+
+
+def _material(
     action: ActionBase, options: Mapping[str, Any], variables: Mapping[str, Any]
 ) -> Material | None:
     """The certificate and key of one host's broker, made or renewed where a private CA has to; None without TLS.
@@ -88,17 +162,16 @@ def broker_material(
     host = str(variables["inventory_hostname"])
     given = {name: template(variables[name]) for name in ADDRESSES if variables.get(name)}
     address = broker_address({"inventory_hostname": host, **given})
-    base = Path(str(variables.get("inventory_dir") or "."))
     if options["tls"] == TLS_FILES:
         secret = str(templated(action, variables.get(_KEY), _KEY) or "")
         return certificates.from_files(
-            _file(options, base, "tls_certificate"),
-            secret.encode() if secret else _file(options, base, "tls_key"),
-            _file(options, base, "tls_ca") if options["tls_ca"] else None,
+            _file(options, variables, "tls_certificate"),
+            secret.encode() if secret else _file(options, variables, "tls_key"),
+            _file(options, variables, "tls_ca") if options["tls_ca"] else None,
             [address],
         )
     ca = certificates.PrivateCa(
-        folder=base / Path(str(options["tls_folder"] or _FOLDER)).expanduser(),
+        folder=controller_file(variables, str(options["tls_folder"] or _FOLDER)),
         passphrase=str(templated(action, variables.get(_PASSPHRASE), _PASSPHRASE) or ""),
         days=int(options["tls_days"]),
         keep=not action._task.check_mode,
@@ -107,17 +180,24 @@ def broker_material(
     return certificates.from_private_ca(ca, host, names)
 
 
-def _file(options: Mapping[str, Any], base: Path, name: str) -> Path:
-    """A file on the controller; a relative path starts at the inventory's folder."""
+def _file(options: Mapping[str, Any], variables: Mapping[str, Any], name: str) -> Path:
     if not options[name]:
         also = f", or {_KEY} in the vault" if name == "tls_key" else ""
         raise ValueError(f"with mosquitto_tls: {TLS_FILES}, mosquitto_{name} names a file{also}")
-    return base / Path(str(options[name])).expanduser()
+    return controller_file(variables, str(options[name]))
 
 
-def broker_secrets(material: Material | None) -> dict[str, str]:
+def controller_file(variables: Mapping[str, Any], name: str) -> Path:
+    """A file on the controller; a relative path starts at the inventory's folder."""
+    return Path(str(variables.get("inventory_dir") or ".")) / Path(name).expanduser()
+
+
+def broker_secrets(given: Given) -> dict[str, str]:
     """What of a broker lies with the host's secrets, and in no release."""
-    return {_TLS_KEY: base64.b64encode(material.key).decode()} if material else {}
+    found = {_TLS_KEY: given.material.key} if given.material else {}
+    if given.links:
+        found[_BRIDGES] = f"{HEADER}\n{bridges.render(given.links, bridges.password_lines)}".encode()
+    return {name: base64.b64encode(data).decode() for name, data in found.items()}
 
 
 def _listeners(options: Mapping[str, Any]) -> list[Listener]:
@@ -125,14 +205,18 @@ def _listeners(options: Mapping[str, Any]) -> list[Listener]:
     plain, address = int(options["port"]), options["bind_address"]
     if options["tls"] == TLS_NONE:
         return [Listener(plain, address)]
-    local = [Listener(plain, options["plain_address"])] if options["plain_address"] else []
-    return [Listener(int(options["tls_port"]), address, tls=True), *local]
+    found = [Listener(int(options["tls_port"]), address, tls=True)]
+    if options["plain_address"]:
+        found.append(Listener(plain, options["plain_address"]))
+    if options["tls_client_ca"]:
+        found.append(Listener(int(options["tls_client_port"]), address, tls=True, certificates=True))
+    return found
 
 
 def broker_workload(
-    options: Mapping[str, Any], key: str, agents: Sequence[str], material: Material | None
+    options: Mapping[str, Any], key: str, agents: Sequence[str], given: Given
 ) -> dict[str, Any]:
-    """{manifest, files} for Debian's mosquitto.service, from options of broker_release.
+    """{manifest, files} for Debian's mosquitto.service, from options of broker_release and what the controller has for them.
 
     Raises ValueError where a name or address cannot be used.
     """
@@ -142,7 +226,7 @@ def broker_workload(
         listeners=tuple(_listeners(options)),
         persistence=bool(options["persistence"]),
         extra=tuple(options["extra"]),
-        **{name: int(options[name]) for name in LIMITS},
+        **{name: int(options[name]) for name in (*LIMITS, AUTOSAVE)},
     )
     texts = {
         "conf": render_conf(settings, paths),
@@ -185,14 +269,37 @@ def broker_workload(
         "emptied": ["/var/lib/mosquitto", "/var/log/mosquitto", "/run/mosquitto"],
         "refused": "Error found at",
     }
-    if material is not None:
-        texts["certificate"] = material.certificate
+    secrets: dict[str, str] = {}  # where each is put
+    if given.material is not None:
+        texts["certificate"] = given.material.certificate
         install[paths.certificate] = {"file": "certificate", "mode": "0644"}
-        gate["tls"] = material.sha256
-        about["certificate_ends"] = material.ends
-        about["secret_files"] = {paths.key: {"secret": _TLS_KEY, **secret}}
-        about["secrets"] = {_TLS_KEY: {"from": "broker_tls", "name": BROKER}}
-        # Mosquitto reads both anew on a reload.
-        about["reload"] += ["certificate", manifest.SECRETS]
+        gate["tls"] = given.material.sha256
+        about["certificate_ends"] = given.material.ends
+        secrets[_TLS_KEY] = paths.key
+        # Mosquitto reads both anew on a reload. It does not read who signs the certificates of clients.
+        about["reload"] += ["certificate", _TLS_KEY, manifest.SECRETS]
+    if given.client_ca:
+        texts["client-ca"] = given.client_ca
+        install[paths.client_ca] = {"file": "client-ca", "mode": "0644"}
+    if given.links:
+        # To be seen and compared: what is put in place is the secret. It restarts the broker, which reads bridges at its start.
+        texts["bridges"] = bridges.render(given.links, lambda link: _password_mark(key, link))
+        secrets[_BRIDGES] = _BRIDGES_CONF
+    for link in given.links:
+        if link.ca:
+            name = f"bridge-ca-{link.bridge.name}"
+            texts[name] = link.ca
+            install[bridges.ca_file(link.bridge)] = {"file": name, "mode": "0644"}
+    if secrets:
+        about["secret_files"] = {path: {"secret": name, **secret} for name, path in secrets.items()}
+        about["secrets"] = {name: {"from": "broker", "name": BROKER} for name in secrets}
     about["files"] = {name: sha256_bytes(text.encode()) for name, text in texts.items()}
     return {"manifest": about, "files": texts}
+
+
+def _password_mark(key: str, link: Link) -> list[str]:
+    if not link.password:
+        return []
+    return [
+        f"# its password is a secret: {secret_mark(key, 'bridge', f'{link.bridge.name}:{link.password}')}"
+    ]

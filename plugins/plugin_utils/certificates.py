@@ -1,6 +1,7 @@
 # Copyright: muster.agents contributors
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The broker's certificate: the user's own, checked as its agents will check it, or one of a private CA that is kept in a folder.
+And the CAs of others that a broker or its agents are told to trust.
 
 The cryptography is that of the package `cryptography`, which ansible-core needs anyway. It is imported only where a broker
 speaks TLS, since that takes longer than reading a whole fleet. Private keys are in files of mode 0600, encrypted where there
@@ -111,15 +112,46 @@ def from_files(
     )
 
 
+def trusted(ca: Path, clock: Clock = now) -> tuple[str, list[str]]:
+    """Somebody else's CA that is to be trusted, or several, as PEM; and warnings.
+
+    Raises CertificateError naming the file: not readable, expired, not a CA.
+    """
+    _need_cryptography()
+    found = _certificates(ca)
+    for one in found:
+        _require_valid(one, str(ca), clock(), "nothing that it signed would be believed")
+        if not _may_sign(one):
+            raise CertificateError(
+                f"{ca} holds a certificate that is no CA's; put the one that signed it there"
+            )
+    return _pem(*found), list(_ending_soon([(str(ca), one) for one in found], clock()))
+
+
+def _may_sign(certificate: Certificate) -> bool:
+    """A CA, or one that stands for itself only."""
+    from cryptography import x509
+
+    if certificate.subject == certificate.issuer:
+        return True
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
+
+
 def _called(key: bytes | Path) -> str:
     return "the key in broker_tls_key" if isinstance(key, bytes) else str(key)
 
 
-def _require_valid(certificate: Certificate, where: str, at: datetime.datetime) -> None:
+def _require_valid(
+    certificate: Certificate,
+    where: str,
+    at: datetime.datetime,
+    then: str = "agents would refuse the broker",
+) -> None:
     if certificate.not_valid_after_utc <= at:
-        raise CertificateError(
-            f"{where} expired on {_day(certificate.not_valid_after_utc)}; agents would refuse the broker"
-        )
+        raise CertificateError(f"{where} expired on {_day(certificate.not_valid_after_utc)}; {then}")
     if certificate.not_valid_before_utc > at:
         raise CertificateError(f"{where} is not valid before {_day(certificate.not_valid_before_utc)}")
 

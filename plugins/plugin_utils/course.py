@@ -45,7 +45,8 @@ def begin(plan: Mapping[str, Any], hosts: Sequence[str], staged: Mapping[str, Ma
 
     `waves`: for each, `switch` and `retire`: host → agents. `problems`: host → {kind, msg}. `stop`: why nothing (more) is
     switched. `broker_agents`: ids that need a login while old and new run. `staying`: those that do when all is done.
-    `restart`: whether all that is switched restarts, since the broker does.
+    `restart`: whether all that is switched restarts, since the broker does; `served`: who runs already and would have to restart
+    if the broker then went back, and `stay`: whether it did, so that they restart on the releases that they have.
     """
     answers = {host: _answer(staged.get(host)) for host in hosts}
     problems = {host: answer["problem"] for host, answer in answers.items() if answer.get("problem")}
@@ -56,14 +57,12 @@ def begin(plan: Mapping[str, Any], hosts: Sequence[str], staged: Mapping[str, Ma
     broker = {host: answer["broker"] for host, answer in answers.items() if answer.get("broker")}
     restart = any(one["restarts"] for one in broker.values())
     todo = {host: _todo(plan, host, answer, restart) for host, answer in answers.items()}
-    pending = {host: [base[name] for name in names] for host, names in todo.items()}
     policies = {name: Policy(**policy) for name, policy in plan["rollouts"].items()}
+    default = Policy(**plan["rollout"])
     staying = sorted({*plan["ids"], *orphans})
     return {
         "hosts": list(hosts),
-        "waves": _with_retirements(
-            _named(waves(pending, policies, Policy(**plan["rollout"])), todo, base), plan, answers
-        ),
+        "waves": _with_retirements(_waves(todo, base, policies, default), plan, answers),
         "outcomes": [],
         "problems": problems,
         "stop": f"{len(refused)} refused, so nothing was switched" if refused else "",
@@ -72,6 +71,8 @@ def begin(plan: Mapping[str, Any], hosts: Sequence[str], staged: Mapping[str, Ma
         "staying": staying,
         "leaving": sorted(present - set(staying)),
         "restart": restart,
+        "served": _running(plan, answers) if restart else {},
+        "stay": False,
         "held": [
             {"name": name, "since": one.get("since", "?"), "note": one.get("note", ""), "host": host}
             for host, answer in answers.items()
@@ -98,8 +99,38 @@ def _todo(plan: Mapping[str, Any], host: str, answer: Mapping[str, Any], restart
     pending = list(answer.get("pending", ()))
     if not restart or "here" not in answer:
         return pending
-    served = [one["manifest"]["name"] for one in workloads_of(plan, host) if one["manifest"].get("mqtt")]
-    return pending + [name for name in served if name not in pending and name not in answer.get("held", ())]
+    return pending + [
+        name for name in _served(plan, host) if name not in pending and name not in answer.get("held", ())
+    ]
+
+
+def _running(plan: Mapping[str, Any], answers: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """host → agents with a broker that run there already: not who is new or held, but who was about to move away."""
+    served = {name for host in plan["hosts"] for name in _served(plan, host)}
+    found = {}
+    for host, answer in answers.items():
+        new = {name for name, change in (answer.get("releases") or {}).items() if change["before"] is None}
+        there = [*answer.get("here", ()), *answer.get("retire", ())]
+        found[host] = [
+            name
+            for name in there
+            if name in served and name not in new and name not in answer.get("held", ())
+        ]
+    return found
+
+
+def _served(plan: Mapping[str, Any], host: str) -> list[str]:
+    return [one["manifest"]["name"] for one in workloads_of(plan, host) if one["manifest"].get("mqtt")]
+
+
+def _waves(
+    todo: Mapping[str, Sequence[str]],
+    base: Mapping[str, str],
+    policies: Mapping[str, Policy],
+    default: Policy,
+) -> list[dict[str, list[str]]]:
+    keys = {host: [base[name] for name in names] for host, names in todo.items()}
+    return _named(waves(keys, policies, default), todo, base)
 
 
 class NoSuchRelease(Exception):
@@ -326,7 +357,10 @@ def _policies(course: Course) -> tuple[dict[str, Policy], Policy]:
 
 
 def after_broker(course: Course, results: Mapping[str, Mapping[str, Any]]) -> Course:
-    """What came of the broker; host → the last result of its role. Nothing is switched on a broker that is not as planned."""
+    """What came of the broker; host → the last result of its role. Nothing is switched on a broker that is not as planned.
+
+    Where it restarted and went back, which is two restarts, what it serves restarts all the same, on the releases of before.
+    """
     outcomes, problems = list(course["outcomes"]), dict(course["problems"])
     for host, result in results.items():
         found = [{"host": host, **one} for one in result.get("outcomes") or ()]
@@ -337,6 +371,19 @@ def after_broker(course: Course, results: Mapping[str, Mapping[str, Any]]) -> Co
             problems[host] = {"kind": FAILED, "msg": str(result.get("msg"))}
     bad = [host for host, result in results.items() if result.get("failed") or result.get("unreachable")]
     stop = course["stop"] or (f"the broker on {bad[0]} is not as planned" if bad else "")
+    if any(one["result"] == REVERTED for one in outcomes) and any(course["served"].values()):
+        policies, default = _policies(course)
+        order = _waves(course["served"], course["base"], policies, default)
+        return {
+            **course,
+            "outcomes": outcomes,
+            "problems": problems,
+            "settled": False,
+            "stay": True,
+            "stop": "",
+            "waves": [{"switch": wave, "retire": {}, "moves": {}} for wave in order],
+            "untried": {"hosts": _left_out(course), "why": stop},
+        }
     return {
         **course,
         "outcomes": outcomes,
@@ -344,6 +391,16 @@ def after_broker(course: Course, results: Mapping[str, Mapping[str, Any]]) -> Co
         "stop": stop,
         "settled": course["settled"] and not stop,
     }
+
+
+def _left_out(course: Course) -> dict[str, list[str]]:
+    """Who was to be switched, and does not even restart."""
+    found: dict[str, list[str]] = {}
+    for wave in course["waves"]:
+        for host, name in _pairs(wave["switch"]):
+            if name not in course["served"].get(host, ()):
+                found.setdefault(host, []).append(name)
+    return found
 
 
 def pause_before(course: Course, index: int) -> float:
@@ -388,6 +445,8 @@ def finished(
         for name in names
         if host not in problems and (host, name) not in {(one["host"], one["name"]) for one in outcomes}
     ]
+    untried = course.get("untried", {"hosts": {}, "why": ""})
+    rows += [(host, name, "not tried", "-", untried["why"]) for host, name in _pairs(untried["hosts"])]
     rows += [
         (host, "-", one["kind"], "-", _first_line(one["msg"]).removeprefix(f"{host}: "))
         for host, one in sorted(problems.items())
@@ -461,6 +520,9 @@ def _counts(
     pending = {
         (host, name) for wave in course["waves"] for host, names in wave["switch"].items() for name in names
     }
+    named = {name for _host, name in pending}  # one that was about to move is counted where it restarted
+    untried = course.get("untried", {"hosts": {}})["hosts"]
+    pending.update(pair for pair in _pairs(untried) if pair[1] not in named)
     return {
         "changed": words["changed"],
         "unchanged": course["agents"] - len(pending) - len(course["held"]),

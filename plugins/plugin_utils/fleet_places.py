@@ -76,12 +76,20 @@ class FleetPlaces:
 
 def path_in(document: Any, text: str) -> Path:
     """The path that a dotted text means here, as far as there are such keys; keys may hold dots themselves."""
-    path: list[str] = []
+    path: list[str | int] = []
     words = text.split(".")
-    while words and isinstance(document, dict):
+    while words and isinstance(document, (dict, list)):
+        if isinstance(document, list):
+            if not words[0].isdecimal() or int(words[0]) >= len(document):
+                break
+            index = int(words[0])
+            path.append(index)
+            document, words = document[index], words[1:]
+            continue
         length = next((end for end in range(len(words), 0, -1) if ".".join(words[:end]) in document), 0)
         if not length:
             break
-        path.append(".".join(words[:length]))
-        document, words = document[path[-1]], words[length:]
+        key = ".".join(words[:length])
+        path.append(key)
+        document, words = document[key], words[length:]
     return tuple(path)

@@ -25,11 +25,11 @@ _PORTS = range(1, 65536)
 _NAME = re.compile(r"[a-zA-Z0-9._-]+")
 _WORD = re.compile(r"\S+")
 
-_HEADER = "# Managed by muster.agents: changes made here are lost with the next deploy."
+HEADER = "# Managed by muster.agents: changes made here are lost with the next deploy."
 
 # A drop-in beside Debian's unit, which starts as root, makes its folders, and gives up root by itself. What is left to root
 # is what that takes: to read and hand over files, to become `mosquitto`, and CAP_KILL for the signal of a reload.
-HARDENING = f"""{_HEADER}
+HARDENING = f"""{HEADER}
 [Service]
 NoNewPrivileges=yes
 CapabilityBoundingSet=CAP_CHOWN CAP_DAC_OVERRIDE CAP_KILL CAP_NET_BIND_SERVICE CAP_SETGID CAP_SETUID
@@ -77,6 +77,7 @@ _CLIENT_TOPICS = (
 @dataclass(frozen=True)
 class Listener:
     """One address that the broker listens on; `bind_address` None stands for every address of the host. `tls`: encrypted.
+    `certificates`: whoever connects shows a certificate, whose common name is the user's; and has no password.
 
     Raises ValueError for a port or an address that cannot be one.
     """
@@ -84,6 +85,7 @@ class Listener:
     port: int = 1883
     bind_address: str | None = None
     tls: bool = False
+    certificates: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what would change the meaning of the line."""
@@ -106,6 +108,7 @@ class BrokerPaths:
     acl: str = "/etc/mosquitto/muster.acl"
     certificate: str = "/etc/mosquitto/muster.crt"
     key: str = "/etc/mosquitto/muster.key"
+    client_ca: str = "/etc/mosquitto/muster-clients.crt"
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ class BrokerSettings:
 
     listeners: tuple[Listener, ...] = (PRIVATE_NETWORK,)
     persistence: bool = True
-    autosave_interval: int = 60  # tasks that a power loss may cost; a clean stop always saves
+    autosave_interval: int = 60  # what a crash may cost; a clean stop always saves. 0: only then
     max_packet_size: int = 256 * 1024 + 64 * 1024  # a message of 256 KiB, and room for topic and headers
     max_connections: int = 1000
     max_inflight_messages: int = 20
@@ -129,13 +132,14 @@ class BrokerSettings:
 
     def __post_init__(self) -> None:
         """Mosquitto takes some numbers below 0 for no limit, and refuses others."""
-        for name in LIMITS:
+        for name, zero in {**dict.fromkeys(LIMITS, "no limit"), AUTOSAVE: "only at a stop"}.items():
             if getattr(self, name) < 0:
                 raise ValueError(
-                    f"mosquitto_{name} is {getattr(self, name)}; it must be 0, which is no limit, or more"
+                    f"mosquitto_{name} is {getattr(self, name)}; it must be 0, which is {zero}, or more"
                 )
 
 
+AUTOSAVE = "autosave_interval"
 LIMITS = (
     "max_packet_size",
     "max_connections",
@@ -156,7 +160,12 @@ def derive_password(key: str, username: str) -> str:
 
 def key_fingerprint(key: str) -> str:
     """Eight hex digits that change with the key and do not lead back to it."""
-    return _keyed(key, "fingerprint", "").hex()[:8]
+    return secret_mark(key, "fingerprint", "")
+
+
+def secret_mark(key: str, purpose: str, value: str) -> str:
+    """Eight hex digits that change with a secret, for who may see that it changed; without the key they tell nothing of it."""
+    return _keyed(key, purpose, value).hex()[:8]
 
 
 def password_line(key: str, username: str) -> str:
@@ -189,7 +198,7 @@ def render_acl(agents: Iterable[str], clients: Iterable[str]) -> str:
         if users.get(name) is _CLIENT_TOPICS:
             raise ValueError(f"{name!r} names both an agent and a client of the broker")
         users[name] = _AGENT_TOPICS
-    lines = [_HEADER]
+    lines = [HEADER]
     for name in sorted(users):
         _check_name(name)
         lines += ["", f"user {name}", *(f"topic {topic.format(name=name)}" for topic in users[name])]
@@ -202,7 +211,7 @@ def render_conf(settings: BrokerSettings, paths: BrokerPaths) -> str:
     # to timeout") after its login had gone and come back.
     return _lines(
         [
-            _HEADER,
+            HEADER,
             "per_listener_settings false",
             "allow_anonymous false",
             f"password_file {paths.passwords}",
@@ -228,7 +237,13 @@ def render_conf(settings: BrokerSettings, paths: BrokerPaths) -> str:
 def _listener_lines(listener: Listener, settings: BrokerSettings, paths: BrokerPaths) -> list[str]:
     words = ["listener", str(listener.port), *filter(None, [listener.bind_address])]
     files = [f"certfile {paths.certificate}", f"keyfile {paths.key}"] if listener.tls else []
-    return [" ".join(words), f"max_connections {settings.max_connections or -1}", *files]
+    shown = [f"cafile {paths.client_ca}", "require_certificate true", "use_identity_as_username true"]
+    return [
+        " ".join(words),
+        f"max_connections {settings.max_connections or -1}",
+        *files,
+        *(shown if listener.certificates else ()),
+    ]
 
 
 def _keyed(key: str, purpose: str, username: str) -> bytes:

@@ -15,9 +15,15 @@ from typing import Any
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
+from ansible.utils.display import Display
 
-from ansible_collections.muster.agents.plugins.plugin_utils import schema_check
-from ansible_collections.muster.agents.plugins.plugin_utils.broker import ADDRESSES, URL_OPTIONS, broker_url
+from ansible_collections.muster.agents.plugins.plugin_utils import bridges, certificates, schema_check
+from ansible_collections.muster.agents.plugins.plugin_utils.broker import (
+    ADDRESSES,
+    URL_OPTIONS,
+    broker_url,
+    controller_file,
+)
 from ansible_collections.muster.agents.plugins.plugin_utils.diagnostics import (
     ERROR,
     Diagnostic,
@@ -57,6 +63,7 @@ FLEET_OPTIONS: dict[str, dict[str, Any]] = {
     "runtimes": {"type": "raw", "default": {}},
     "agents_dir": {"type": "str", "default": "agents"},
     "broker_url": {"type": "str"},
+    "broker_ca": {"type": "str"},
     "broker_group": {"type": "str", "default": "broker"},
     "silence": {"type": "raw", "default": {}},
     "rollout": {"type": "raw"},
@@ -66,6 +73,7 @@ FLEET_OPTIONS: dict[str, dict[str, Any]] = {
     "strict": {"type": "bool", "default": False},
 }
 _SILENCE, _ROLLOUT, _HEALTH, _NOTIFY = "fleet_silence", "fleet_rollout", "fleet_health", "fleet_notify"
+_BROKER_CA = "mqtt_broker_ca"
 # Endings under which a config is looked for when the fleet does not name its file; the last is a folder.
 _ENDINGS = (".toml", ".yaml", ".yml", ".json", "")
 
@@ -94,7 +102,7 @@ def check_fleet(
     by_agent = {name: entry.silence for name, entry in inputs.fleet.items()}
     remaining, silenced = apply([*problems, *found.diagnostics], silence, by_agent, options["strict"])
     remaining += _silenced_away(options["fleet"], found, remaining, silenced)
-    put = _places(action, options["fleet"], variables).put
+    put = _places(action, options, variables).put
     found.diagnostics = in_order(map(put, remaining))
     return inputs, found, [(put(one), reason) for one, reason in silenced]
 
@@ -144,7 +152,7 @@ def _inputs(
         runtimes=read_runtimes(options["runtimes"], problems),
         config_path=lambda entry: find_config(entry, str(options["agents_dir"]), roots, below),
         resolve_hosts=functools.lru_cache(maxsize=None)(lambda pattern: _hosts(action, pattern, variables)),
-        broker=_broker(options, variables, values),
+        broker=_broker(options, variables, values, problems),
         secret_names=_secret_names(action, variables, deploying=deploying),
         vault_hint=_vault_hint(action, variables),
         credentials_key=variables.get(CREDENTIALS_KEY) is not None or not deploying,
@@ -193,15 +201,47 @@ def _host_memory(values: _HostValues, problems: list[Diagnostic], host: str) -> 
         return None
 
 
-def _broker(options: Mapping[str, Any], variables: Mapping[str, Any], values: _HostValues) -> Broker | None:
-    if options["broker_url"]:
-        return Broker(options["broker_url"], own=False)
+def _broker(
+    options: Mapping[str, Any],
+    variables: Mapping[str, Any],
+    values: _HostValues,
+    problems: list[Diagnostic],
+) -> Broker | None:
+    url = options["broker_url"]
+    ca = _broker_ca(options, variables, problems)
+    if url:
+        return Broker(url, own=False, ca=ca)
     hosts = variables.get("groups", {}).get(options["broker_group"], [])
     if not hosts:
         return None
+    for host in hosts:
+        bridges.read_bridges(values.get(host, bridges.VARIABLE), problems)
     host = hosts[0]
     variables_of = {name: values.get(host, name) for name in (*ADDRESSES, *URL_OPTIONS)}
     return Broker(broker_url({"inventory_hostname": host, **variables_of}), own=True)
+
+
+def _broker_ca(options: Mapping[str, Any], variables: Mapping[str, Any], problems: list[Diagnostic]) -> str:
+    """The CA of an external broker, as PEM; "" where agents go by what their hosts trust."""
+    url, name = options["broker_url"] or "", options["broker_ca"]
+    if not name:
+        return ""
+    try:
+        if not url:
+            raise ValueError(
+                "belongs to mqtt_broker_url; for the broker group there are mosquitto_tls and mosquitto_tls_ca"
+            )
+        if not url.startswith("mqtts://"):
+            raise ValueError(f"mqtt_broker_url is {url}, over which nothing is verified; write mqtts://")
+        # The implicit localhost that validates belongs to no inventory.
+        base = {"inventory_dir": variables.get("inventory_dir") or next(iter(_folders(variables)), None)}
+        text, warnings = certificates.trusted(controller_file(base, name))
+    except ValueError as error:
+        problems.append(fleet_error("MA430", _BROKER_CA, str(error)))
+        return ""
+    for warning in warnings:
+        Display().warning(warning)
+    return text
 
 
 def _secret_names(
@@ -330,13 +370,13 @@ def shown(path: Path) -> str:
 # --- where the inventory says what was found wrong ------------------------------------------------------------
 
 
-def _variable_files(action: ActionBase, variables: Mapping[str, Any]) -> list[Path]:
-    """Those for all hosts, as Ansible finds them, the one that wins last: beside the playbook go before the rest."""
+def _variable_files(action: ActionBase, variables: Mapping[str, Any], group: str = "all") -> list[Path]:
+    """Those of a group, as Ansible finds them, the one that wins last: beside the playbook go before the rest."""
     folders = [*reversed(_folders(variables)), Path(variables.get("playbook_dir") or ".")]
     return [
         Path(path)
         for folder in dict.fromkeys(folders)
-        for path in action._loader.find_vars_files(str(folder / "group_vars"), "all")
+        for path in action._loader.find_vars_files(str(folder / "group_vars"), group)
     ]
 
 
@@ -359,12 +399,16 @@ def _vault_hint(action: ActionBase, variables: Mapping[str, Any]) -> str:
     return f"with `ansible-vault create {shown(folder / 'vault.yml')}`"
 
 
-def _places(action: ActionBase, fleet: object, variables: Mapping[str, Any]) -> FleetPlaces:
-    files = _variable_files(action, variables)
+def _places(action: ActionBase, options: Mapping[str, Any], variables: Mapping[str, Any]) -> FleetPlaces:
+    files = [
+        path
+        for group in ("all", str(options["broker_group"]))
+        for path in _variable_files(action, variables, group)
+    ]
     inventories = [
         path
         for source in _sources(variables)
         for path in (sorted(source.iterdir()) if source.is_dir() else [source])
         if path.suffix in (".yml", ".yaml", ".json") and path.is_file()
     ]
-    return FleetPlaces(fleet, files, inventories, shown)
+    return FleetPlaces(options["fleet"], files, inventories, shown)

@@ -185,8 +185,8 @@ def _compare_disk(layout: Layout, change: Change, current: Manifest, runtimes: R
         change.needs(fault)
     for install in current.installs:
         _compare_install(layout, change, current, install)
-    for path in secret_installs.altered(layout, current):
-        change.needs(f"{DRIFT}{path}", _action_of([manifest.SECRETS], current))
+    for one in secret_installs.altered(layout, current):
+        change.needs(f"{DRIFT}{one.path}", _action_of([one.file], current))
     owed = read_bytes(owed_file(layout, change.key))
     if owed is not None:
         change.needs(OWED, RELOAD if owed.decode("ascii", "replace") == RELOAD else RESTART)

@@ -97,7 +97,7 @@ def _secrets(layout: Layout, document: Manifest, state: State) -> list[Drift]:
         return [Drift("secrets", str(secret_files.place(layout, document)), "; ".join(details))]
     return [
         Drift("secrets", str(path), "altered" if path.exists() else "missing")
-        for path in secret_installs.altered(layout, document)
+        for path in (layout.on_host(one.path) for one in secret_installs.altered(layout, document))
     ]
 
 

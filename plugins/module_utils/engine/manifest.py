@@ -111,7 +111,9 @@ class Manifest:
     check: tuple[str, ...]
     trial: Trial | None
     gate: Gate
-    reload: frozenset[str]  # files whose change needs no restart, and SECRETS if they do not either
+    reload: frozenset[
+        str
+    ]  # files whose change needs no restart, names of secret files too; SECRETS if no secret does
     hidden: frozenset[str]  # files that no diff shows
     requires: Mapping[str, str]
     mqtt: Mapping[str, Any] | None

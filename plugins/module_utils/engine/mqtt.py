@@ -50,6 +50,10 @@ class LoginRefused(BrokerError):
     """The broker is there and does not want this user."""
 
 
+class NotTrusted(BrokerError):
+    """The broker is there, and shows a certificate that this user does not trust."""
+
+
 @dataclass(frozen=True)
 class Broker:
     """A broker, ``mqtt://host[:port]`` (1883) or ``mqtts://host[:port]`` (8883), and whom to connect as. `ca`: PEM of what its
@@ -254,7 +258,7 @@ class _Connection:
         import ssl  # only where TLS is spoken: most calls speak to no broker at all
 
         if isinstance(error, ssl.SSLCertVerificationError):
-            return BrokerError(f"{self.name} shows a certificate that is not trusted: {error.verify_message}")
+            return NotTrusted(f"{self.name} shows a certificate that is not trusted: {error.verify_message}")
         if isinstance(error, ssl.SSLError):
             return BrokerError(f"no TLS connection to {self.name}: {error.reason or error}")
         return self._not_reachable(error)

@@ -67,10 +67,12 @@ def ask(agents: Mapping[str, tuple[Manifest, Mapping[str, str]]], timeout: float
     """Ask one broker about its agents, key -> (manifest, secrets).
 
     The first agent's login asks for all of them; an agent about which it hears nothing asks for itself, since a broker may show
-    each only its own. Raises BrokerError where the broker is not there.
+    each only its own. One that does not trust the broker's certificate may just not have the new CA yet: the others are asked.
+    Raises BrokerError where the broker is not there, and NotTrusted where none of them trusts it.
     """
     answer = Answer()
     said, unknown = answer.said, answer.unknown
+    distrust: list[mqtt.NotTrusted] = []
     while len(said) + len(unknown) < len(agents):
         left = {key: one for key, one in agents.items() if key not in said and key not in unknown}
         topics = {
@@ -80,8 +82,9 @@ def ask(agents: Mapping[str, tuple[Manifest, Mapping[str, str]]], timeout: float
         try:
             wanted = sorted({_UPTIME_TOPIC, *topics.values()})
             found = mqtt.read_several(_broker(*left[asking]), wanted, timeout)
-        except mqtt.LoginRefused as error:
+        except (mqtt.LoginRefused, mqtt.NotTrusted) as error:
             unknown[asking] = str(error)
+            distrust += [error] if isinstance(error, mqtt.NotTrusted) else []
             continue
         if uptime := _UPTIME.fullmatch(found.get(_UPTIME_TOPIC) or b""):
             answer.up = float(uptime[1])
@@ -91,6 +94,8 @@ def ask(agents: Mapping[str, tuple[Manifest, Mapping[str, str]]], timeout: float
                 said[key] = status
             elif key == asking:
                 unknown[key] = "it has no status there, or may not read it"
+    if agents and len(distrust) == len(agents):
+        raise distrust[0]
     return answer
 
 

@@ -181,13 +181,14 @@ def switch_over(layout: Layout, request: Request) -> dict[str, Any]:
         request = rotation.completed(layout, request)
         hide = secret_values(request.secrets)
         seconds = {**request.staged_seconds, "lock": request.staged_seconds.get("lock", 0.0) + waited}
-        via = ROTATION if request.rotate else DEPLOY
+        rotates = bool(request.rotate) and not request.restart
+        via = ROTATION if rotates else DEPLOY
         order = Order(request.parallel, request.keep, via, request.who, hide, seconds)
         changes, refused = _refuse_unfit(layout, request, _changes(layout, request))
         write_down(layout, refused, order)
         texts = {key: wanted.secrets_text for key, wanted in request.wanted.items()}
         outcomes = refused + transact(layout, changes, texts, order)
-        if request.rotate:
+        if rotates:
             rotation.sweep(layout, [one.key for one in outcomes if one.result == RELEASED])
         return {
             "outcomes": [outcome.as_dict() for outcome in outcomes],

@@ -41,7 +41,8 @@ class Request:
     refused, and `forbid_drift` refuses to mend what was changed by hand. Of the workloads in `look` it is only said what would
     change. `target` is the release (or how its id begins) to roll back to, "" for the previous proven one, and `targets` says
     so for agents by their names; `keep` is how many proven releases stay; `note` is a person's reason for holding an agent.
-    `rotate` names agents that stay on their release and get new secrets: `secrets` holds only the values that change.
+    `rotate` names agents that stay on their release and get new secrets: `secrets` holds only the values that change; those of
+    them that are in `restart`, too, only restart.
     `staged_seconds` is how long this host's phases before the switch took.
     """
 

@@ -11,7 +11,7 @@ from typing import Any
 from . import compare, envfile, hold, manifest, names, ports, releases, secret_files, systemd
 from .compare import NOTHING, RESTART, Change
 from .errors import EngineError
-from .layout import Layout
+from .layout import KINDS, Layout
 from .lock import locked
 from .manifest import Manifest
 from .mask import secret_values
@@ -97,7 +97,8 @@ def _todays(layout: Layout, document: Manifest, given: Mapping[str, str]) -> dic
     """The secrets that the release needs, as they are today: those given, else those of the host."""
     today = {**secret_files.read(layout, document.key), **given}
     if "secrets" not in document.raw:
-        return today  # an older version made it, and nothing says what it needs
+        # An older version made it, and nothing says what it needs. A service of that time had no secrets.
+        return today if document.key.startswith(f"{KINDS['agent']}/") else {}
     missing = sorted(set(document.secrets) - set(today))
     if missing:
         raise EngineError(

@@ -37,9 +37,8 @@ def completed(layout: Layout, request: Request) -> Request:
             values = _values(layout, state, document, request.secrets.get(key, {}))
             texts = releases.texts(layout, document)
         except (EngineError, OSError, ValueError) as error:
-            raise EngineError(
-                f"{name} cannot be given new secrets: {error}; deploy.yml puts it right"
-            ) from None
+            what = "be restarted as it is" if request.restart else "be given new secrets"
+            raise EngineError(f"{name} cannot {what}: {error}; deploy.yml puts it right") from None
         wanted[key] = Wanted(document, texts, values)
     secrets = {key: one.secrets for key, one in wanted.items()}
     return dataclasses.replace(request, wanted=wanted, secrets=secrets)

@@ -15,7 +15,7 @@ from . import envfile
 from .errors import EngineError
 from .files import File, read_bytes
 from .layout import Layout
-from .manifest import Manifest
+from .manifest import Install, Manifest
 from .room import Need
 
 
@@ -38,8 +38,8 @@ def entries(layout: Layout, document: Manifest, secrets_text: str | None) -> dic
     return found
 
 
-def altered(layout: Layout, document: Manifest) -> list[Path]:
-    """The places that do not hold what the host's file of secrets says. None where that file itself was altered: it is told
+def altered(layout: Layout, document: Manifest) -> list[Install]:
+    """Those that do not hold what the host's file of secrets says. None where that file itself was altered: it is told
     of that one, and nothing can be said of the others.
     """
     data = read_bytes(layout.secrets_file(document.key)) if document.secret_installs else None
@@ -47,7 +47,8 @@ def altered(layout: Layout, document: Manifest) -> list[Path]:
         there = entries(layout, document, data.decode("utf-8", "replace") if data is not None else None)
     except EngineError:
         return []
-    return [path for path, entry in there.items() if entry is not None and not entry.is_at(path)]
+    found = {path for path, entry in there.items() if entry is not None and not entry.is_at(path)}
+    return [one for one in document.secret_installs if layout.on_host(one.path) in found]
 
 
 def needs(layout: Layout, document: Manifest, secrets_text: str | None) -> list[Need]:

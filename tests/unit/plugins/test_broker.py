@@ -11,6 +11,7 @@ import json
 import queue
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ansible_collections.muster.agents.plugins.module_utils.engine import manife
 from ansible_collections.muster.agents.plugins.module_utils.engine.gate import probe
 from ansible_collections.muster.agents.plugins.plugin_utils import mosquitto
 from ansible_collections.muster.agents.plugins.plugin_utils.broker import (
+    Given,
     broker_secrets,
     broker_url,
     broker_workload,
@@ -54,44 +56,54 @@ def material(tmp_path: Path) -> Material:
     return from_private_ca(PrivateCa(tmp_path / "pki"), "broker-1", ["localhost"])
 
 
-def workload(material: Material | None, **changes: Any) -> dict[str, Any]:
-    tls = "private_ca" if material else "none"
-    return broker_workload({**DEFAULTS, "tls": tls, **changes}, KEY, [AGENT], material)
+def workload(material: Material | None, more: Given | None = None, **changes: Any) -> dict[str, Any]:
+    given = replace(more or Given(), material=material)
+    options = {
+        **DEFAULTS,
+        "tls": "private_ca" if material else "none",
+        "tls_client_ca": "clients.pem" if given.client_ca else "",
+        **changes,
+    }
+    return broker_workload(options, KEY, [AGENT], given)
 
 
 class WithTls(RunningBroker):
     """A Mosquitto that runs what a workload holds, at free ports and in a folder of its own."""
 
-    def __init__(self, folder: Path, material: Material, **changes: Any) -> None:
-        self.folder, self.port, self.tls_port = folder, free_port(), free_port()
-        ports = {"port": self.port, "tls_port": self.tls_port, "bind_address": "127.0.0.1"}
-        self.workload = workload(material, **ports, **changes)
-        self.install(self.workload, material)
+    def __init__(self, folder: Path, material: Material, more: Given | None = None, **changes: Any) -> None:
+        self.folder, self.port, self.tls_port, self.client_port = (
+            folder,
+            free_port(),
+            free_port(),
+            free_port(),
+        )
+        ports = {"port": self.port, "tls_port": self.tls_port, "tls_client_port": self.client_port}
+        self.workload = workload(material, more, **{"bind_address": "127.0.0.1", **ports, **changes})
+        (folder / "conf.d").mkdir(exist_ok=True)
+        self.install(self.workload, replace(more or Given(), material=material))
         (folder / "mosquitto.conf").write_text(
             f"pid_file {folder}/pid\npersistence_location {folder}/\nuser {getpass.getuser()}\n"
-            + self._here(self.workload["files"]["conf"])
+            f"include_dir {folder}/conf.d\n"
         )
 
-    def install(self, given: dict[str, Any], material: Material) -> None:
-        texts = {name: text.encode() for name, text in given["files"].items()}
-        for path, entry in given["manifest"]["install"].items():
-            self._write(path, texts[entry["file"]])
-        for path, entry in given["manifest"]["secret_files"].items():
-            self._write(path, base64.b64decode(broker_secrets(material)[entry["secret"]]))
+    def install(self, about: dict[str, Any], given: Given) -> None:
+        for path, entry in about["manifest"]["install"].items():
+            self._write(path, about["files"][entry["file"]])
+        for path, entry in about["manifest"]["secret_files"].items():
+            self._write(path, base64.b64decode(broker_secrets(given)[entry["secret"]]).decode())
 
-    def _here(self, text: str) -> str:
-        return text.replace("/etc/mosquitto/", f"{self.folder}/")
-
-    def _write(self, path: str, data: bytes) -> None:
-        file = self.folder / Path(path).name
-        file.write_bytes(data)
+    def _write(self, path: str, text: str) -> None:
+        if not path.startswith("/etc/mosquitto/"):
+            return  # systemd's, which does not run it here
+        file = self.folder / path.removeprefix("/etc/mosquitto/")
+        file.write_text(text.replace("/etc/mosquitto/", f"{self.folder}/"))
         file.chmod(0o600)
 
 
 @contextlib.contextmanager
-def running(folder: Path, material: Material, **changes: Any) -> Iterator[WithTls]:
+def running(folder: Path, material: Material, more: Given | None = None, **changes: Any) -> Iterator[WithTls]:
     folder.mkdir(exist_ok=True)
-    broker = WithTls(folder, material, **changes)
+    broker = WithTls(folder, material, more, **changes)
     broker.start()
     try:
         yield broker
@@ -106,7 +118,7 @@ def gate(given: dict[str, Any]) -> str:
 def test_the_key_is_in_no_release(material: Material) -> None:
     given = workload(material)
     whole = json.dumps(given)
-    secret = broker_secrets(material)["TLS_KEY"]
+    secret = broker_secrets(Given(material))["TLS_KEY"]
     assert base64.b64decode(secret) == material.key
     assert "PRIVATE KEY" not in whole
     assert secret not in whole
@@ -118,7 +130,7 @@ def test_without_tls_a_release_is_what_it_was(material: Material) -> None:
     assert "secrets" not in given["manifest"]
     assert "tls" not in given["manifest"]["gate"]
     assert sorted(given["files"]) == ["acl", "conf", "hardening", "passwords"]
-    assert broker_secrets(None) == {}
+    assert broker_secrets(Given()) == {}
 
 
 def listeners(given: dict[str, Any]) -> list[str]:
@@ -176,15 +188,38 @@ def test_a_health_check_asks_it_with_the_ca_of_the_agents_release(material: Mate
             url = f"mqtts://localhost:{broker.tls_port}"
             about = {"url": url, "status_topic": STATUS, "username": AGENT, "password_env": "P", **about}
             secrets = {"P": mosquitto.derive_password(KEY, AGENT)}
-            said, unknown = presence.statuses({"writer": (wanted(mqtt=about).manifest, secrets)}, TIMEOUT)
-            assert unknown == {}
-            return said["writer"]
+            answer = presence.ask({"writer": (wanted(mqtt=about).manifest, secrets)}, TIMEOUT)
+            assert answer.unknown == {}
+            return answer.said["writer"]
 
         assert (
             ask(ca=material.ca).complaint == "its process is up, and the broker says that it is unavailable"
         )
-        with pytest.raises(mqtt.BrokerError, match="certificate that is not trusted"):
+        with pytest.raises(mqtt.NotTrusted, match="certificate that is not trusted"):
             ask()
+
+
+def test_an_agent_that_has_the_old_ca_does_not_make_a_health_check_call_the_broker_away(
+    material: Material, tmp_path: Path
+) -> None:
+    old = from_private_ca(PrivateCa(tmp_path / "old"), "broker-1", ["localhost"]).ca
+    secrets = {"P": mosquitto.derive_password(KEY, AGENT)}
+    with running(tmp_path / "run", material) as broker:
+        agent = User(broker, AGENT)
+        agent.publish(STATUS, b'{"status": "available"}', retain=True)
+        agent.leave()
+        url = f"mqtts://localhost:{broker.tls_port}"
+        about = {"url": url, "status_topic": STATUS, "username": AGENT, "password_env": "P"}
+        agents = {
+            name: (wanted(mqtt={**about, "ca": ca, "status_topic": topic}).manifest, secrets)
+            for name, ca, topic in (
+                ("before", old, STATUS.replace(AGENT, "before")),
+                ("after", material.ca, STATUS),
+            )
+        }
+        answer = presence.ask(agents, TIMEOUT)
+    assert answer.said["after"].complaint == ""
+    assert "certificate that is not trusted" in answer.unknown["before"]
 
 
 def test_the_gate_wants_the_certificate_of_the_release_and_a_reload_brings_a_renewed_one(
@@ -197,7 +232,7 @@ def test_the_gate_wants_the_certificate_of_the_release_and_a_reload_brings_a_ren
         ports = {"port": broker.port, "tls_port": broker.tls_port, "bind_address": "127.0.0.1"}
         after = workload(renewed, **ports)
         assert gate(after) == f"port {broker.tls_port} shows another certificate than the release has"
-        broker.install(after, renewed)
+        broker.install(after, Given(renewed))
         broker.reload()
         deadline = time.monotonic() + PATIENCE
         while gate(after) and time.monotonic() < deadline:
@@ -268,6 +303,24 @@ def test_a_limit_of_0_is_none_and_one_below_is_refused(material: Material, tmp_p
     assert user.outcome == "Success"
     with pytest.raises(ValueError, match="mosquitto_max_connections is -1; it must be 0, which is no limit"):
         workload(material, max_connections=-1)
+    with pytest.raises(ValueError, match="mosquitto_autosave_interval is -5; it must be 0, which is only at"):
+        workload(material, autosave_interval=-5)
+
+
+def test_what_a_crash_may_cost_is_configurable(material: Material, tmp_path: Path) -> None:
+    """Killed, the broker has what it had saved."""
+    for interval, kept in ((1, True), (3600, False)):
+        saved = tmp_path / str(interval) / "mosquitto.db"
+        with running(saved.parent, material, autosave_interval=interval) as broker:
+            agent = User(broker, AGENT)
+            agent.publish(STATUS, b"{}", retain=True)
+            agent.leave()
+            deadline = time.monotonic() + 3
+            while not saved.exists() and time.monotonic() < deadline:
+                time.sleep(0.1)
+            broker.process.kill()
+            broker.process.wait()
+        assert saved.exists() == kept
 
 
 # --- before any host is touched -------------------------------------------------------------------------------
@@ -327,6 +380,34 @@ def test_a_certificate_for_another_host_stops_the_plan(project: AnsibleProject) 
     assert "b1.mosquitto_tls: error MA430: " in text
     assert "own.pem is for other.example, and agents reach the broker as broker.example" in text
     assert "PRIVATE KEY" not in text
+
+
+EXTERNAL = "mqtt_broker_url: mqtts://theirs.example:8883\nmqtt_broker_ca: ../theirs.pem\n"
+
+
+def test_a_mistake_in_the_ca_of_an_external_broker_is_told_at_its_line(project: AnsibleProject) -> None:
+    theirs = from_private_ca(PrivateCa(project.folder / "theirs"), "theirs", ["theirs.example"])
+    login = FLEET.replace("agent_secrets: {", "agent_secrets: {MQTT_USERNAME: u, MQTT_PASSWORD: p, ")
+    project.write({"theirs.pem": theirs.ca or "", "leaf.pem": theirs.certificate})
+    validate = str(REPOSITORY / "playbooks/validate.yml")
+    for external, said in (
+        (EXTERNAL, ""),
+        (EXTERNAL.replace("theirs.pem", "none.pem"), "none.pem cannot be read: No such file"),
+        (EXTERNAL.replace("theirs.pem", "leaf.pem"), "leaf.pem holds a certificate that is no CA's"),
+        (
+            EXTERNAL.replace("mqtts", "mqtt"),
+            "mqtt_broker_url is mqtt://theirs.example:8883, over which nothing is",
+        ),
+        (
+            EXTERNAL.split("\n", 1)[1],
+            "belongs to mqtt_broker_url; for the broker group there are mosquitto_tls",
+        ),
+    ):
+        project.write({"inventory/group_vars/all/fleet.yml": login + external})
+        done = project.run("ansible-playbook", "-i", "inventory", validate)
+        text = " ".join(done.text.split())
+        assert (done.status, said in text) == (2 if said else 0, True), text
+        assert not said or "MA430: mqtt_broker_ca: " in text
 
 
 @pytest.mark.parametrize(

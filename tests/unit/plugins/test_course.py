@@ -250,6 +250,54 @@ def test_after_a_restart_of_the_broker_all_that_it_serves_restarts_in_waves() ->
         assert now["restart"] == restarts
 
 
+def test_a_broker_that_restarted_and_went_back_has_its_agents_restart_on_their_releases() -> None:
+    """Not who is new, for there is nothing to restart; but who was about to move away."""
+    hosts = {"h1": ["writer-1", "judge"], "h2": ["writer-2"], "h3": ["editor"]}
+    planned = plan(hosts)
+    for host, names in hosts.items():
+        workloads = [
+            {"manifest": {"name": name, "base": name.partition("-")[0], "mqtt": {}}} for name in names
+        ]
+        for one in workloads:
+            one["manifest"]["mqtt"] = {"url": "mqtt://b"}  # type: ignore[dict-item]
+        planned["hosts"][host] = json.dumps(workloads)
+    broker = {"pending": ["conf"], "missing_packages": [], "restarts": True}
+    new, old = {"before": None, "after": B}, {"before": A, "after": B}
+    found = {
+        "h1": staged(hosts["h1"], releases={"writer-1": old, "judge": new}, broker=broker),
+        "h2": staged(hosts["h2"], [], retire=["editor"], releases={}),
+        "h3": staged(hosts["h3"], releases={"editor": new}),
+    }
+    now = course.begin(planned, list(found), found)
+    assert not now["stay"]
+    back = {"failed": True, "msg": "h1: reverted", "outcomes": [bad("mosquitto")]}
+    now = course.after_broker(now, {"h1": back})
+    assert (now["stay"], now["stop"]) == (True, "")
+    assert [wave["switch"] for wave in now["waves"]] == [{"h1": ["writer-1"]}, {"h2": ["writer-2", "editor"]}]
+    assert not any(wave["retire"] for wave in now["waves"])
+    for index, wave in enumerate(now["waves"]):
+        result = {
+            host: {"outcomes": [outcome(name, after=A, why="the broker was restarted") for name in names]}
+            for host, names in wave["switch"].items()
+        }
+        now = course.after_wave(now, index, result, {})
+    assert not course.over(now, len(now["waves"]))
+    assert not now["settled"]
+    end = ended(now)
+    rows = {tuple(line.split()[:3]): line for line in end["text"].splitlines() if line.startswith("h")}
+    assert "stays aaaaaaaa" in rows["h1", "writer-1", "changed"]
+    assert "the broker on h1 is not as planned" in rows["h1", "judge", "not"]
+    assert ("h3", "editor", "not") in rows
+    assert end["counts"]["unchanged"] == 0
+    assert "mosquitto was reverted" in end["verdicts"]["h1"]["msg"]
+
+
+def test_a_broker_that_only_reloaded_and_went_back_restarts_nobody() -> None:
+    back = {"failed": True, "msg": "h1: reverted", "outcomes": [bad("mosquitto")]}
+    now = course.after_broker(begun(), {"h1": back})
+    assert (now["stay"], now["stop"]) == (False, "the broker on h1 is not as planned")
+
+
 def test_held_agents_are_told() -> None:
     hold = {"since": "2026-11-21 10:00", "note": "disk", "who": {}}
     now = course.begin(

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.muster.agents.plugins.module_utils.engine import hold, rollback
+from ansible_collections.muster.agents.plugins.module_utils.engine import hold, manifest, rollback
+from ansible_collections.muster.agents.plugins.module_utils.engine.files import make_directory
 from ansible_collections.muster.agents.plugins.module_utils.engine.request import parse
 from ansible_collections.muster.agents.plugins.module_utils.engine.state import load, save
-from tests.unit.plugins.builders import KEY, UNIT
+from tests.unit.plugins.builders import KEY, TEXTS, UNIT, raw_manifest
 from tests.unit.plugins.small_host import NAMED, Host, host, version
 
 __all__ = ["host"]
@@ -73,6 +74,14 @@ def test_todays_secrets_go_with_it_and_no_others(host: Host) -> None:
     request = parse(json.dumps({"format": 1, "names": ["writer"], "target": first}))
     (target,) = rollback._plan(host.layout, request)
     assert (target.refusal, target.secrets) == ("", {"API_KEY": "rotated"})
+
+
+def test_a_service_that_needs_no_secret_keeps_none(host: Host) -> None:
+    """A broker that goes back to a release without TLS."""
+    plain = manifest.parse(raw_manifest(TEXTS, kind="service", name="mosquitto"))
+    make_directory(host.layout.secrets, 0o700)
+    host.layout.secrets_file(plain.key).write_text('TLS_KEY="canary"\n')
+    assert rollback._todays(host.layout, plain, {}) == {}
 
 
 def test_who_is_held_stays_held(host: Host) -> None:

@@ -52,6 +52,16 @@ def test_the_others_stay_as_they_are_on_the_host(host: Host) -> None:
     assert wanted.secrets == {"API_KEY": "new", "OTHER": "kept"}
 
 
+def test_who_only_restarts_stays_on_release_and_secrets(host: Host) -> None:
+    now = host.release(version(1))
+    host.stage(version(2))  # what the deploy would have brought
+    request = rotation.completed(host.layout, asked({}, phase="switch", restart=["writer"]))
+    (change,) = release._changes(host.layout, request)
+    assert (change.before, change.after, change.action) == (now, now, "restart")
+    assert change.reasons == ["the broker was restarted"]
+    assert request.wanted[KEY].secrets == SECRETS
+
+
 def test_what_somebody_wrote_by_hand_does_not_become_released(host: Host) -> None:
     item = version(1, secrets=TWO)
     host.release(type(item)(item.manifest, item.texts, {**SECRETS, "OTHER": "kept"}))

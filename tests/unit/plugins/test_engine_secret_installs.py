@@ -33,7 +33,7 @@ def with_key(text: str, number: int = 1, **changes: Any) -> Wanted:
     about = {
         "secret_files": {KEY_PATH: {"secret": "TLS_KEY", "mode": "0640"}},
         "secrets": {"TLS_KEY": {"from": "broker_tls", "name": "mosquitto"}},
-        "reload": ["secrets"],
+        "reload": ["secrets", "TLS_KEY"],
         "version": str(number),
         **changes,
     }
@@ -81,11 +81,19 @@ def test_one_that_somebody_changed_is_drift_and_put_right(layout: Layout) -> Non
     path = layout.on_host(KEY_PATH)
     for tamper in (lambda: path.write_text("by hand"), lambda: path.chmod(0o644), path.unlink):
         tamper()
-        assert seen(layout, with_key(FIRST)) == (RELOAD, [f"drift: {path}"])
+        assert seen(layout, with_key(FIRST)) == (RELOAD, [f"drift: {KEY_PATH}"])
         (one,) = drift._secrets(layout, with_key(FIRST).manifest, load(layout))
         assert (one.what, one.path) == ("secrets", str(path))
         deploy(layout, with_key(FIRST))
         assert path.read_text() == FIRST
+
+
+def test_what_a_reload_does_not_read_is_put_right_by_a_restart(layout: Layout) -> None:
+    """Whoever changed it may have restarted the service since."""
+    bridges = with_key(FIRST, reload=["secrets"])
+    deploy(layout, bridges)
+    layout.on_host(KEY_PATH).write_text("by hand")
+    assert seen(layout, bridges) == (RESTART, [f"drift: {KEY_PATH}"])
 
 
 def test_it_goes_with_the_release_that_had_it(layout: Layout) -> None:
