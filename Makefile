@@ -36,7 +36,7 @@ test-faults: ## The whole fault suite, with KILLS=200 random kills by SEED: abou
 	@$(PYTHON) -m dev.venv $(TEST_REQUIREMENTS)
 	@.venv/bin/python -m tests.faults --kills $(or $(KILLS),200) $(addprefix --seed ,$(SEED))
 
-reference: ## Write docs/diagnostics.md and docs/formats/ from the codes and the schemas
+reference: ## Write docs/diagnostics.md, docs/formats/ and docs/reference/ from the code
 	@$(PYTHON) -m dev.venv $(TEST_REQUIREMENTS)
 	@.venv/bin/python -m dev.reference
 
