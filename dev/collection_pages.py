@@ -29,6 +29,8 @@ _GIVEN = {
     "restore_start": "`false` puts everything in place and starts nothing.",
     "sarif": "A file on the controller that gets the findings as SARIF 2.1.0.",
     "secret": "Which secrets: a name of `agent_secrets`, or a comma list.",
+    "site_observability": "Whether metrics, alerts and dashboard are set up too; if it is not said, where there is a"
+    " group `prometheus` or node_exporter is wanted.",
     "status_format": "`table` or `json`.",
     "observability_folder": "A folder on the controller that gets targets, rules and dashboard.",
     "observability_labels": "Labels that every target gets, such as `{environment: production}`.",
