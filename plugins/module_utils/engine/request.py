@@ -42,7 +42,8 @@ class Request:
     change. `target` is the release (or how its id begins) to roll back to, "" for the previous proven one, and `targets` says
     so for agents by their names; `keep` is how many proven releases stay; `note` is a person's reason for holding an agent.
     `rotate` names agents that stay on their release and get new secrets: `secrets` holds only the values that change.
-    `staged_seconds` is how long this host's phases before the switch took.
+    `staged_seconds` is how long this host's phases before the switch took. `archive` is what only a backup or a restore has
+    to know: see there.
     """
 
     phase: str
@@ -68,6 +69,7 @@ class Request:
     note: str
     rotate: tuple[str, ...]
     staged_seconds: Mapping[str, float]
+    archive: Mapping[str, Any]
     keep: int
     parallel: int
 
@@ -121,6 +123,7 @@ def _request(raw: Mapping[str, Any]) -> Request:
         note=str(raw.get("note", "")),
         rotate=tuple(raw.get("rotate", ())),
         staged_seconds={str(phase): float(taken) for phase, taken in raw.get("staged_seconds", {}).items()},
+        archive=dict(raw.get("archive", {})),
         keep=max(1, int(raw.get("keep", KEEP))),
         parallel=int(raw.get("parallel", 8)),
     )
