@@ -28,7 +28,7 @@ CONTENTS = "contents.json"
 _LEVEL = 1  # of zlib, the quickest: much of it (runtimes) is compressed already
 _BLOCK = 1 << 20
 
-Folder = Callable[["tuple[str, ...]"], int]
+Folder = Callable[[tuple[str, ...]], int]
 
 
 class Writer:

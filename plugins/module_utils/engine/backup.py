@@ -53,6 +53,7 @@ def make(layout: Layout, request: Request) -> dict[str, Any]:
         state = load(layout)
         database = broker_data.saved(layout, state)
         paths, left_out = _survey(layout, state, request)
+        paths += [database] if database else []
         report = _report(state, paths, left_out)
         remove(folder(layout))
         # `require_room` asks for twice as much; and compressed it will be less.
@@ -61,7 +62,7 @@ def make(layout: Layout, request: Request) -> dict[str, Any]:
         token = secrets.token_hex(8)
         target = _archive(layout, token)
         try:
-            changed = _write(layout, target, [*paths, *([database] if database else [])])
+            changed = _write(layout, target, paths)
         except BaseException:
             remove(folder(layout))
             raise
