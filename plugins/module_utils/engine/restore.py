@@ -210,7 +210,8 @@ def place(layout: Layout, request: Request) -> dict[str, Any]:
         stage_runtimes(layout, {path.name: str(path / "program") for path in inner.runtimes.glob("*")})
         for key, entry in restored.workloads.items():
             _place_releases(layout, inner, key)
-            _place_data(layout, inner, entry["unit"])
+            if names.kind_of(key) == "agent":  # what a service keeps belongs to an account of the host
+                _place_data(layout, inner, entry["unit"])
             if (about := hold.held(inner, key)) is not None:
                 hold.prepare(layout, key, entry["unit"])
                 hold.put(layout, key, about)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import pwd
 import subprocess
 import tarfile
 from collections.abc import Iterable, Mapping
@@ -327,3 +328,28 @@ def test_a_brokers_database_is_taken_where_it_keeps_one(old: Host, conf: str, ke
     path.parent.mkdir(parents=True)
     path.write_bytes(b"retained")
     assert ("var/lib/mosquitto/mosquitto.db" in entries(fetched(old)[0])) == kept
+
+
+def test_a_brokers_database_goes_to_its_own_user_in_a_folder_that_stays(
+    old: Host, new: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old.release(wanted({"conf": "persistence true\n"}, **BROKER))
+    monkeypatch.setattr(broker_data, "saved", lambda layout, state: broker_data.database(layout))
+    stopped: list[tuple[str, ...]] = []
+    monkeypatch.setattr(
+        systemd,
+        "run",
+        lambda *words, **more: stopped.append(words) or subprocess.CompletedProcess(words, 0, "", ""),
+    )
+    nobody = pwd.getpwnam("nobody")
+    monkeypatch.setattr(broker_data.pwd, "getpwnam", lambda name: nobody)
+    path = broker_data.database(new.layout)
+    for folder in (broker_data.database(old.layout).parent, path.parent):
+        folder.mkdir(parents=True)
+        folder.chmod(0o770)
+    broker_data.database(old.layout).write_bytes(b"retained")
+    restored(new, fetched(old)[0])
+    assert path.read_bytes() == b"retained"
+    assert (path.stat().st_uid, path.stat().st_mode & 0o777) == (nobody.pw_uid, 0o600)
+    assert path.parent.stat().st_mode & 0o777 == 0o770
+    assert ("systemctl", "stop", "--", "mosquitto.service") in stopped
