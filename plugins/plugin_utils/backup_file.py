@@ -166,7 +166,7 @@ def _header(path: Path, stream: BinaryIO) -> tuple[Header, bytes]:
         header = Header(**{field.name: raw[field.name] for field in fields(Header)})
         numbers = (header.size, header.bytes, header.files, header.cost)
         if (
-            any(type(one) is not int or one < 0 for one in numbers)
+            any(isinstance(one, bool) or not isinstance(one, int) or one < 0 for one in numbers)
             or len(bytes.fromhex(header.salt)) != _SALT
         ):
             raise ValueError

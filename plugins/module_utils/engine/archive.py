@@ -58,7 +58,7 @@ class Writer:
             with os.fdopen(handle, "rb") as stream:
                 entry = self._entry(path, os.fstat(handle))
                 whole = _Exactly(stream, entry.size)
-                self._tar.addfile(entry, whole)  # type: ignore[arg-type]
+                self._tar.addfile(entry, whole)
             self._digests[entry.name] = whole.digest.hexdigest()
             if whole.missing:
                 self.changed.append(str(path))

@@ -110,7 +110,7 @@ def begin(layout: Layout, request: Request) -> dict[str, Any]:
 
 def take(layout: Layout, told: bytes) -> None:
     """Write a piece of the archive. `told`: a line of JSON, {"token", "offset"}, and the bytes."""
-    line, _, data = told.partition(b"\n")
+    line, data = told.split(b"\n", 1)
     about = json.loads(line)
     with _archive(layout, about["token"]).open("r+b") as stream:
         stream.seek(int(about["offset"]))
