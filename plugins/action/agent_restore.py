@@ -79,7 +79,9 @@ class ActionModule(HostAction):
         here = call_engine(self, variables, {"phase": "restore_look", "archive": archive}, {})["workloads"]
         instead = f" in place of {', '.join(here)}" if here else ""
         Display().display(f"  {host}: as it was at {header.made}, from {path}{instead}")
-        return {"changed": True, "file": str(path), "made": header.made, "replaces": here}
+        # Where no step follows, this one tells what they would do.
+        would = bool(self._task.check_mode)
+        return {"changed": would, "file": str(path), "made": header.made, "replaces": here}
 
     def _unpack(self, options: Mapping[str, Any], variables: Mapping[str, Any], host: str) -> dict[str, Any]:
         path, header = self._file(options, variables, host)
