@@ -33,7 +33,7 @@ from ansible_collections.muster.agents.plugins.plugin_utils.host_pipe import mus
 from ansible_collections.muster.agents.plugins.plugin_utils.mosquitto import key_fingerprint
 
 _OTHERWISE = (
-    "What was is not to be had with it. Either bring that one back, or restore with -e restore_start=false and then run "
+    "The releases of the backup cannot run with it. Either bring that one back, or restore with -e restore_start=false and then run "
     "deploy.yml, which starts everything as the fleet says today"
 )
 
