@@ -33,8 +33,8 @@ from ansible_collections.muster.agents.plugins.plugin_utils.host_pipe import mus
 from ansible_collections.muster.agents.plugins.plugin_utils.mosquitto import key_fingerprint
 
 _OTHERWISE = (
-    "The releases of the backup cannot run with it. Either bring that one back, or restore with -e restore_start=false and then run "
-    "deploy.yml, which starts everything as the fleet says today"
+    "The releases of the backup cannot run with it. Either bring that one back, or restore with -e restore_start=false and then "
+    "run deploy.yml, which starts everything as the fleet says today"
 )
 
 

@@ -112,18 +112,24 @@ def test_a_file_that_shrinks_or_goes_while_it_is_read_does_not_spoil_the_archive
     assert (unpack(tmp_path, stream.getvalue()) / "data/log").read_bytes() == b"0123456789" + bytes(5)
 
 
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+    """Some data, and one archive of them: another would have other times, and another length."""
+    folder = tmp_path_factory.mktemp("sample")
+    data = some_data(folder)
+    return data, pack(folder, [path for path, _ in archive.walk(data)])
+
+
 @few
 @given(data=st.data())
 def test_an_altered_archive_is_refused_or_makes_no_difference(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+    tmp_path_factory: pytest.TempPathFactory, sample: tuple[Path, bytes], data: st.DataObject
 ) -> None:
-    folder = tmp_path_factory.mktemp("archive")
-    source = some_data(folder / "there")
-    whole = pack(folder / "there", [path for path, _ in archive.walk(source)])
+    source, whole = sample
     place = data.draw(st.integers(0, len(whole) - 1))
     altered = whole[:place] + bytes([whole[place] ^ data.draw(st.integers(1, 255))]) + whole[place + 1 :]
     try:
-        root = unpack(folder, altered)
+        root = unpack(tmp_path_factory.mktemp("altered"), altered)
     except EngineError:
         return
     # Only what no file is made of is left: times, modes and the frame of the compression.
