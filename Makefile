@@ -40,7 +40,7 @@ chaos: ## Everything goes wrong for MINUTES=60 on HOSTS=10 under a load of tasks
 	@$(PYTHON) -m dev.venv $(TEST_REQUIREMENTS)
 	@.venv/bin/python -m tests.chaos --minutes $(or $(MINUTES),60) --hosts $(or $(HOSTS),10) $(addprefix --seed ,$(SEED))
 
-reference: ## Write docs/diagnostics.md and docs/formats/ from the codes and the schemas
+reference: ## Write docs/diagnostics.md, docs/formats/ and docs/reference/ from the code
 	@$(PYTHON) -m dev.venv $(TEST_REQUIREMENTS)
 	@.venv/bin/python -m dev.reference
 

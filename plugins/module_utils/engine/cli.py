@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from . import (
+    backup,
     completion,
     detach,
     diff,
@@ -32,6 +33,7 @@ from . import (
     releases,
     report,
     request,
+    restore,
     retire,
     rollback,
     status,
@@ -255,6 +257,16 @@ def _release_ids(layout: Layout, options: argparse.Namespace) -> int:
     return 0
 
 
+def _backup_piece(layout: Layout, options: argparse.Namespace) -> int:
+    _say(backup.piece(layout, sys.stdin.read()))
+    return 0
+
+
+def _restore_piece(layout: Layout, options: argparse.Namespace) -> int:
+    restore.take(layout, sys.stdin.buffer.read())
+    return 0
+
+
 def _request(layout: Layout, options: argparse.Namespace, **more: Any) -> dict[str, Any]:
     """The request that the controller would send for this. Raises EngineError for a name of nothing here."""
     names.require(load(layout), options.names)
@@ -298,11 +310,14 @@ def _carry_on(layout: Layout, options: argparse.Namespace) -> int:
 
 
 def _second_half(layout: Layout, asked: request.Request) -> dict[str, Any]:
-    return (rollback.rollback if asked.phase == "rollback" else release.switch_over)(layout, asked)
+    others = {"rollback": rollback.rollback, "restore_start": restore.start}
+    return others.get(asked.phase, release.switch_over)(layout, asked)
 
 
 def _dispatch(layout: Layout, asked: request.Request, text: str) -> dict[str, Any]:
-    detached = asked.phase == "switch" or (asked.phase == "rollback" and not asked.check_mode)
+    detached = asked.phase in ("switch", "restore_start") or (
+        asked.phase == "rollback" and not asked.check_mode
+    )
     if detached:
         return detach.run_detached(layout, text)
     if asked.phase == "release":
@@ -317,6 +332,13 @@ def _dispatch(layout: Layout, asked: request.Request, text: str) -> dict[str, An
         maintenance.COME_BACK: lambda: maintenance.unhold_agents(layout, asked),
         "status": lambda: status.document(layout),
         "releases": lambda: releases.named(layout, asked.names),
+        "backup": lambda: backup.make(layout, asked),
+        "backup_end": lambda: backup.forget(layout, asked),
+        "restore_look": lambda: restore.look(layout, asked),
+        "restore_begin": lambda: restore.begin(layout, asked),
+        "restore_drop": lambda: restore.drop(layout, asked),
+        "restore_unpack": lambda: restore.unpack(layout, asked),
+        "restore_place": lambda: restore.place(layout, asked),
     }
     if asked.phase not in phases:
         raise EngineError(f"unknown phase {asked.phase!r}")
@@ -368,6 +390,8 @@ _COMMANDS: dict[str, Callable[[Layout, argparse.Namespace], int]] = {
     "completion": _completion,
     "apply": _apply,
     "carry-on": _carry_on,
+    "_backup_piece": _backup_piece,
+    "_restore_piece": _restore_piece,
     "_health": _look_after,
     "_names": _names,
     "_releases": _release_ids,

@@ -111,6 +111,8 @@ def parser() -> Parser:
     commands.add_parser("apply", help="carry out a request from standard input (for the controller)")
     # The following are for programs, and the help does not list them.
     commands.add_parser("carry-on").add_argument("scratch", type=Path)
+    commands.add_parser("_backup_piece")
+    commands.add_parser("_restore_piece")
     commands.add_parser("_health")
     commands.add_parser("_names")
     commands.add_parser("_releases").add_argument("name")

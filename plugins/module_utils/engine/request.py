@@ -43,7 +43,8 @@ class Request:
     so for agents by their names; `keep` is how many proven releases stay; `note` is a person's reason for holding an agent.
     `rotate` names agents that stay on their release and get new secrets: `secrets` holds only the values that change; those of
     them that are in `restart`, too, only restart.
-    `staged_seconds` is how long this host's phases before the switch took.
+    `staged_seconds` is how long this host's phases before the switch took. `archive` is what only a backup or a restore has
+    to know: see there.
     """
 
     phase: str
@@ -69,6 +70,7 @@ class Request:
     note: str
     rotate: tuple[str, ...]
     staged_seconds: Mapping[str, float]
+    archive: Mapping[str, Any]
     keep: int
     parallel: int
 
@@ -122,6 +124,7 @@ def _request(raw: Mapping[str, Any]) -> Request:
         note=str(raw.get("note", "")),
         rotate=tuple(raw.get("rotate", ())),
         staged_seconds={str(phase): float(taken) for phase, taken in raw.get("staged_seconds", {}).items()},
+        archive=dict(raw.get("archive", {})),
         keep=max(1, int(raw.get("keep", KEEP))),
         parallel=int(raw.get("parallel", 8)),
     )

@@ -57,7 +57,7 @@ def retire(layout: Layout, request: Request) -> dict[str, Any]:
         for name in names:
             # An id that another host takes over keeps its status; one that leaves the fleet takes its leave.
             leaves = state.workloads[_AGENTS + name].get("agent_id") not in request.ids
-            _remove_one(layout, state, _AGENTS + name, clear=leaves, who=request.who)
+            remove_one(layout, state, _AGENTS + name, clear=leaves, who=request.who)
         _finish(layout, state, names)
         hold_movers(layout, state, request, {_AGENTS + name: request.moves[name] for name in moving})
         return {"retired": names, "moving": moving}
@@ -77,7 +77,7 @@ def remove_agents(layout: Layout, request: Request) -> dict[str, Any]:
         recover(layout, request.who)
         state = load(layout)
         removed = [
-            _remove_one(layout, state, key, clear=True, who=request.who) for key in _named(state, request)
+            remove_one(layout, state, key, clear=True, who=request.who) for key in _named(state, request)
         ]
         purged = _purge_data(layout, request, removed) if request.purge else []
         _finish(layout, state, [entry["name"] for entry in removed])
@@ -89,9 +89,7 @@ def _named(state: State, request: Request) -> list[str]:
     return [key for key in keys_of(state, request.names) if key.startswith(_AGENTS)]
 
 
-def _remove_one(
-    layout: Layout, state: State, key: str, clear: bool, who: Mapping[str, str]
-) -> dict[str, str]:
+def remove_one(layout: Layout, state: State, key: str, clear: bool, who: Mapping[str, str]) -> dict[str, str]:
     entry = _entry(state, key)
     name, release = entry["name"], state.release(key)
     unit = str(state.workloads[key].get("unit") or f"agent-{name}.service")
