@@ -18,7 +18,7 @@ from ansible_collections.muster.agents.plugins.module_utils.engine.outcome impor
 from ansible_collections.muster.agents.plugins.plugin_utils import backup_file
 from ansible_collections.muster.agents.plugins.plugin_utils.backup_call import folder_of, passphrase_of
 from ansible_collections.muster.agents.plugins.plugin_utils.broker import (
-    broker_material,
+    broker_given,
     broker_options,
     broker_secrets,
 )
@@ -128,15 +128,14 @@ class ActionModule(HostAction):
                 raise HostRefused(
                     f"fleet_credentials_key is another one than when the backup was made. {_OTHERWISE}"
                 )
-            material = broker_material(self, broker_options(self, variables), variables)
+            material = broker_given(self, broker_options(self, variables), variables).material
             if one["tls"] != (material.sha256 if material else None):
                 raise HostRefused(f"the broker's certificate is another one than in the backup. {_OTHERWISE}")
 
     def _secrets(self, one: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         """Today's, by workload."""
         if one["kind"] == "service":
-            material = broker_material(self, broker_options(self, variables), variables)
-            return {one["key"]: broker_secrets(material)}
+            return {one["key"]: broker_secrets(broker_given(self, broker_options(self, variables), variables))}
         return values_of(self, variables, [one])
 
     def _place(self, options: Mapping[str, Any], variables: Mapping[str, Any], host: str) -> dict[str, Any]:
