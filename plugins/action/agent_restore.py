@@ -135,7 +135,9 @@ class ActionModule(HostAction):
     def _secrets(self, one: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         """Today's, by workload."""
         if one["kind"] == "service":
-            return {one["key"]: broker_secrets(broker_given(self, broker_options(self, variables), variables))}
+            return {
+                one["key"]: broker_secrets(broker_given(self, broker_options(self, variables), variables))
+            }
         return values_of(self, variables, [one])
 
     def _place(self, options: Mapping[str, Any], variables: Mapping[str, Any], host: str) -> dict[str, Any]:
