@@ -431,8 +431,11 @@ def finished(
         if result.get("problem"):
             problems[host] = result["problem"]
         found = {one["name"]: one for one in result.get("outcomes") or ()}
+        earlier = {one["name"]: one for one in outcomes if one["host"] == host}
         outcomes = [one for one in outcomes if one["host"] != host or one["name"] not in found]
-        outcomes += [{"host": host, **_taken_back(one, course["stop"])} for one in found.values()]
+        outcomes += [
+            {"host": host, **_taken_back(one, earlier[name], course["stop"])} for name, one in found.items()
+        ]
     rows = [*map(_row, outcomes)]
     problems.update({host: one["problem"] for host, one in let_go.items() if one.get("problem")})
     gone = [pair for pair in _pairs(course["moved"]) if pair[0] not in problems]
@@ -486,9 +489,16 @@ def _stay(
     return [*rows, *((host, name, "held", "-", doubt) for host, name in _pairs(course["in_doubt"]))]
 
 
-def _taken_back(outcome: Mapping[str, Any], why: str) -> dict[str, Any]:
-    """A rollback that went well is, seen from the rollout, a release that was reverted."""
-    return {**outcome, **({"result": REVERTED, "reason": why} if outcome["result"] == RELEASED else {})}
+def _taken_back(outcome: Mapping[str, Any], earlier: Mapping[str, Any], why: str) -> dict[str, Any]:
+    """A rollback that went well is, seen from the rollout, a release that was reverted: for what was wrong with it, or because of
+    others. `earlier`: what had become of it before that."""
+    if outcome["result"] != RELEASED:
+        return dict(outcome)
+    seen = {"before": outcome["after"], "tried": outcome["before"]}
+    if went_well(earlier):
+        return {**outcome, **seen, "result": REVERTED, "phase": "revert", "reason": f"was taken back: {why}"}
+    kept = {name: earlier[name] for name in ("phase", "reason", "log", "warnings") if name in earlier}
+    return {**outcome, **seen, "result": REVERTED, **kept}
 
 
 def _word(outcome: Mapping[str, Any]) -> str:
@@ -501,6 +511,10 @@ def _row(one: Mapping[str, Any]) -> tuple[str, ...]:
     wrong = _first_line(one["reason"] or "; ".join(one.get("warnings") or ()))
     phase = f"{one['phase']}: " if wrong and one.get("phase") else ""
     return one["host"], one["name"], _word(one), releases, phase + (wrong or one.get("why", ""))
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def _first_line(text: str) -> str:
@@ -547,8 +561,8 @@ def _text(rows: Sequence[tuple[str, ...]], counts: Mapping[str, int], course: Co
     lines = [table(("HOST", "AGENT", "RESULT", "RELEASE", "WHY"), rows), ""] if rows else []
     total = ", ".join(f"{counts[word]} {word}" for word in COUNTED)
     if not rows and not any(counts[word] for word in COUNTED if word != "unchanged"):
-        where = f"{counts['unchanged']} agents on {len(course['hosts'])} hosts"
+        where = f"{_counted(counts['unchanged'], 'agent')} on {_counted(len(course['hosts']), 'host')}"
         if course.get("rotation"):
-            return f"nothing to rotate: {where} run with the secrets of today"
-        return f"nothing to change: {where} are as planned"
+            return f"nothing to rotate: {where}, with the secrets of today"
+        return f"nothing to change: {where}, as planned"
     return "\n".join([*lines, total + (f"; {len(course['held'])} held" if course["held"] else "")])

@@ -144,8 +144,10 @@ def sentence(outcome: Mapping[str, Any]) -> str:
     }
     why = "; ".join(filter(None, [outcome["reason"], *outcome.get("warnings", ())]))
     log = "".join(f"\n    | {line}" for line in outcome["log"])
-    release = " ".join(filter(None, ["the new release", outcome.get("tried")]))
-    return f"{ends[outcome['result']]}: {outcome.get('phase') or 'gate'}: {release} {why}{log}"
+    phase = outcome.get("phase") or "gate"
+    # A hook has a name of its own; all else is said of the release.
+    who = [] if phase == POST_RELEASE else ["the new release", outcome.get("tried")]
+    return f"{ends[outcome['result']]}: {phase}: {' '.join(filter(None, [*who, why]))}{log}"
 
 
 def went_well(outcome: Mapping[str, Any]) -> bool:

@@ -64,7 +64,7 @@ def test_a_new_value_goes_live_and_nothing_that_waits_in_the_fleet_does(
 
     again = rotate("-e", "agent=all", *given)
     assert (again.code, set(again.changed().values())) == (0, {0})
-    assert "nothing to rotate: 1 agents on 2 hosts run with the secrets of today" in again.output
+    assert "nothing to rotate: 1 agent on 2 hosts, with the secrets of today" in again.output
     assert "researcher" in fleet.deploy("--check", *given).output, "the deploy is still to come"
 
 

@@ -156,4 +156,4 @@ def test_one_table_tells_of_all(agents: dict[str, fleet.Agent]) -> None:
     assert outcome.code == 0, outcome.output
     for agent in agents.values():
         line = next(line for line in outcome.output.splitlines() if line.startswith(f"{agent.name} "))
-        assert {agent.host, agent.release[:8], "active", "yes"} <= set(line.split())
+        assert {agent.host, agent.release[:8], "ready"} <= set(line.split())

@@ -76,7 +76,7 @@ def test_where_nothing_differs_there_is_nothing_to_do() -> None:
         plan(TWO), ["h1", "h2"], {"h1": staged(["writer-1"], []), "h2": staged(["writer-2"], [])}
     )
     assert course.over(now)
-    assert ended(now)["text"] == "nothing to change: 2 agents on 2 hosts are as planned"
+    assert ended(now)["text"] == "nothing to change: 2 agents on 2 hosts, as planned"
     assert ended(now)["verdicts"] == {}
 
 
@@ -124,6 +124,22 @@ def test_what_was_switched_goes_back_where_the_policy_says_so() -> None:
     assert now["back"] == {"h1": {"writer-1": A}}
     end = ended(now, {"h1": {"outcomes": [outcome("writer-1", before=B, after=A)]}})
     assert end["counts"] == {"changed": 0, "unchanged": 0, "reverted": 2, "failed": 0, "unreachable": 0}
+    assert end["verdicts"]["h1"]["msg"] == (
+        f"writer-1 was reverted to {A}, which is serving again: revert: the new release {B} was taken back: "
+        "1 host failed, max_failed is 0"
+    )
+
+
+def test_who_is_taken_back_for_a_hook_of_its_own_says_so() -> None:
+    policy = {"canary": 1, "then": ["100%"], "max_failed": 0, "revert_switched": True}
+    hook = {"phase": "post_release", "reason": "hook on the controller: ended with status 1", "log": ["no"]}
+    now = course.after_wave(begun(rollout=policy), 0, {"h1": {"outcomes": [outcome("writer-1", **hook)]}}, {})
+    assert now["back"] == {"h1": {"writer-1": A}}
+    end = ended(now, {"h1": {"outcomes": [outcome("writer-1", before=B, after=A)]}})
+    assert end["verdicts"]["h1"]["msg"] == (
+        f"writer-1 was reverted to {A}, which is serving again: post_release: hook on the controller: "
+        "ended with status 1\n    | no"
+    )
 
 
 def test_an_agent_that_was_new_has_nothing_to_go_back_to() -> None:
