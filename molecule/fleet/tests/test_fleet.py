@@ -95,7 +95,7 @@ def test_it_says_who_is_not_well_and_fails(agents: dict[str, fleet.Agent]) -> No
         outcome = fleet.play("playbooks/status.yml")
         assert outcome.code == 2
         line = next(line.split() for line in outcome.output.splitlines() if line.startswith("editor "))
-        assert (line[1], line[5]) == (editor.host, "NO")
+        assert (line[1], line[5]) == (editor.host, "inactive")
     finally:
         editor.machine.check_output("systemctl start %s", editor.unit)
     fleet.until(lambda: editor.get("/ready")[0] == 200, 60, "the editor is not ready again")
