@@ -284,7 +284,9 @@ def _in_order(site: Site, verdict: Verdict) -> None:
     for machine in site.hosts:
         found = machine.judge(settled=True, wait=30.0)["violations"]
         verdict.violations += [f"{machine.name}: {one}" for one in found]
-    left = site.machines[0].try_("ls -A /run/muster | grep -v ^muster-release-; ls -A /etc/mosquitto | grep -v '^[a-z]'")
+    left = site.machines[0].try_(
+        "ls -A /run/muster | grep -v ^muster-release-; ls -A /etc/mosquitto | grep -v '^[a-z]'"
+    )
     verdict.must(not left.strip(), f"broker-1: left over: {left}")
 
 
