@@ -339,7 +339,9 @@ def _leftovers(verdict: Verdict, asked: Asked) -> None:
         )
         # Nobody comes back for a check whose caller was killed, until the next deploy; but its secrets are gone at once.
         unsettled = not asked.settled and parts[0].startswith("check-") and path.name != "secrets.env"
-        verdict.must(report or unsettled, f"left over: {path}")
+        # What the health checks remember of somebody whom they restarted.
+        remembered = parts == ("health.json",)
+        verdict.must(report or unsettled or remembered, f"left over: {path}")
     if asked.settled:
         for directory in (LIB, RUNTIMES, Path("/usr/local/lib/muster")):
             for path in directory.rglob(".*"):
