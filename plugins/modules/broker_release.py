@@ -105,7 +105,7 @@ options:
       - Seconds between two times that the broker saves what it keeps. A crash costs what came since, confirmed or not.
       - 0 saves only when the broker stops.
     type: int
-    default: 60
+    default: 10
     version_added: 0.4.0
   max_packet_size:
     description: The largest packet in bytes; a message of 256 KiB, with 64 KiB for its topic and headers. 0 is no limit, here and below.

@@ -122,7 +122,7 @@ class BrokerSettings:
 
     listeners: tuple[Listener, ...] = (PRIVATE_NETWORK,)
     persistence: bool = True
-    autosave_interval: int = 60  # what a crash may cost; a clean stop always saves. 0: only then
+    autosave_interval: int = 10  # what a crash may cost; a clean stop always saves. 0: only then
     max_packet_size: int = 256 * 1024 + 64 * 1024  # a message of 256 KiB, and room for topic and headers
     max_connections: int = 1000
     max_inflight_messages: int = 20

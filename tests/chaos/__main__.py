@@ -7,7 +7,7 @@
 In the end every task is answered, every agent is ready without anybody's help, a deploy has nothing to change, and nothing is
 left behind. Exit status 1 where that is not so.
 
-A broker that is killed loses what waited in it since it last saved, at most a minute ago (`autosave_interval`). Tasks that were
+A broker that is killed loses what waited in it since it last saved, ten seconds ago at most (`autosave_interval`). Tasks that were
 on their way then, and no others, may be unanswered; they are counted, and sent again by their ids, as a sender does that waits in
 vain.
 """
