@@ -7,8 +7,8 @@
 In the end every task is answered, every agent is ready without anybody's help, a deploy has nothing to change, and nothing is
 left behind. Exit status 1 where that is not so.
 
-A broker that is killed loses what waited in it since it last saved (`autosave_interval`). Tasks that were on their way then, and no
-others, may be unanswered; they are counted, and sent again by their ids, as a sender does that waits in vain.
+A broker that is killed loses what waited in it since it last saved (`autosave_interval`). Tasks that were on their way then, and
+no others, may be unanswered; they are counted, and sent again by their ids, as a sender does that waits in vain.
 """
 
 from __future__ import annotations
@@ -28,10 +28,9 @@ from dataclasses import dataclass, field
 import yaml
 from stream import PATIENCE_SECONDS, Account, Sent, Stream, streaming
 
-from ansible_collections.muster.agents.plugins.plugin_utils.mosquitto import BrokerSettings
 from demo.ask import Broker
 from demo.vault import derived_password
-from dev import engine, hosts, image
+from dev import ROOT, engine, hosts, image
 from dev.hosts import CHAOS, Host, Lab
 from dev.shell import Failure, run
 from tests.chaos import deeds
@@ -39,7 +38,8 @@ from tests.chaos.deeds import FAULT_PAUSE, FAULTS, NEVER_GOOD, PLAY_PAUSE, PLAYS
 from tests.faults.lab import Machine
 
 CLIENT = "tester"
-AUTOSAVE_SECONDS = BrokerSettings().autosave_interval
+_DEFAULTS = yaml.safe_load((ROOT / "roles/mosquitto/defaults/main.yml").read_text())
+AUTOSAVE_SECONDS = int(_DEFAULTS["mosquitto_autosave_interval"])
 # From the kill until all agents have a session again.
 BACK_SECONDS = 45
 READY_SECONDS = 240
