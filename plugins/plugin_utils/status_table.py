@@ -39,7 +39,11 @@ def is_half_moved(agent: Mapping[str, Any]) -> bool:
 def _notes(agent: Mapping[str, Any]) -> list[str]:
     held = agent["held"]
     return [
-        *([f"held since {held['since']}{': ' if held['note'] else ''}{held['note']}"] if held else []),
+        *(
+            [f"held since {moment(held['since'])}{': ' if held['note'] else ''}{held['note']}"]
+            if held
+            else []
+        ),
         *(["deploy again to finish the move"] if is_half_moved(agent) else []),
         *([agent["detail"]] if agent["detail"] and not held else []),
         *([f"drift: {', '.join(agent['drift'])}"] if agent["drift"] else []),

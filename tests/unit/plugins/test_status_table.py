@@ -66,13 +66,13 @@ def test_what_is_wrong_is_said_below_in_words() -> None:
 
 def test_an_agent_that_is_held_is_not_sick() -> None:
     held = agent(
-        ready=False, state="inactive", detail="unit is inactive", held={"since": "10:00", "note": "disk"}
+        ready=False, state="inactive", detail="unit is inactive", held={"since": SINCE, "note": "disk"}
     )
     table = status_table([held], {})
     assert table.splitlines()[1:] == [
         f"writer  b     01234567  {moment(SINCE)}  held   -              0  20001",
         "",
-        "writer on b: held since 10:00: disk",
+        f"writer on b: held since {moment(SINCE)}: disk",
     ]
 
 
