@@ -44,6 +44,7 @@ def contents(present: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str
     return {
         "agent_secrets": {**kept, **caller},
         "fleet_credentials_key": present.get("fleet_credentials_key") or secrets.token_hex(32),
+        "backup_passphrase": present.get("backup_passphrase") or secrets.token_urlsafe(32),
     }
 
 

@@ -17,6 +17,7 @@ def test_a_new_vault_has_all_that_the_demo_needs() -> None:
     made = vault.contents({}, {})
     assert set(made["agent_secrets"]) == {"SERPER_API_KEY"}
     assert len(bytes.fromhex(made["fleet_credentials_key"])) == 32
+    assert len(made["backup_passphrase"]) >= 32
     assert vault.contents({}, {})["fleet_credentials_key"] != made["fleet_credentials_key"]
 
 
