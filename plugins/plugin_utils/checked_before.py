@@ -23,7 +23,7 @@ _Found = TypeVar("_Found")
 _HERE = Path(__file__).resolve().parent
 # Whatever decides over a finding.
 _CODE = ("checked_before.py", "literal_secrets.py", "schema_check.py")
-_MOST_BYTES = 1 << 20  # some 16,000 digests; then it begins anew
+_MOST_BYTES = 4 << 20  # some 64,000 digests, two for each config; then it begins anew
 
 
 def cache_directory() -> Path:

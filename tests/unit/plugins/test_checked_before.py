@@ -97,7 +97,7 @@ def test_without_a_place_to_remember_it_looks_each_time(cache: Path) -> None:
 
 def test_the_file_does_not_grow_for_ever(cache: Path) -> None:
     cache.parent.mkdir()
-    cache.write_bytes(b"0" * 63 + b"\n" + b"1" * (1 << 20))
+    cache.write_bytes(b"0" * 63 + b"\n" + b"1" * (4 << 20))
     later()
     checked_before.findings("schema", 1, Look())
     assert cache.stat().st_size == 65
