@@ -208,9 +208,12 @@ def _run(way: str, folder: Path, mistakes: int) -> tuple[float, float, float]:
     """Seconds, processor seconds and MB of one fresh process.
 
     Raises SystemExit where it does not find the mistakes that were made."""
-    with tempfile.TemporaryFile("w+") as output:
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryDirectory() as cache:
+        nothing_known = {**os.environ, "XDG_CACHE_HOME": cache}  # each run checks all of it
         started = time.monotonic()
-        process = subprocess.Popen(_command(way, folder), cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            _command(way, folder), cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=nothing_known
+        )
         _pid, status, usage = os.wait4(process.pid, 0)
         seconds = time.monotonic() - started
         process.returncode = os.waitstatus_to_exitcode(status)

@@ -161,7 +161,8 @@ def _survey(layout: Layout, request: Request, version: int) -> dict[str, Any]:
 
 
 def _forbidden(pending: Iterable[Change], request: Request) -> dict[str, str]:
-    """name → why, for a change with a reason, or of something that runs with an action, that this request does not allow."""
+    """name → why, for a change with a reason, or of something released that runs with an action, that this request does not
+    allow. What a new package started is nobody's yet."""
     found = {
         change.name: f"was changed by hand: {', '.join(change.drift)}"
         for change in pending
@@ -169,7 +170,8 @@ def _forbidden(pending: Iterable[Change], request: Request) -> dict[str, str]:
     }
     for change in pending:
         for reason, why in request.forbid.items():
-            if reason in change.reasons or (reason == change.action and change.running):
+            served = change.before is not None and change.running
+            if reason in change.reasons or (reason == change.action and served):
                 found[change.name] = why
     return found
 

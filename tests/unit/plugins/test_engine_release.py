@@ -44,6 +44,15 @@ def test_a_restart_of_what_runs_may_be_forbidden(host: Host, running: bool, refu
         assert release._forbidden(release._changes(host.layout, order), order) == expected
 
 
+def test_what_a_new_package_started_may_be_restarted(host: Host) -> None:
+    """The first release of a broker, also in a deploy of some agents: nobody's agents are on it yet."""
+    host.units[UNIT] = RUNNING
+    order = asked(1, forbid={"restart": "not now"})
+    (change,) = release._changes(host.layout, order)
+    assert (change.before, change.action, change.running) == (None, "restart", True)
+    assert release._forbidden([change], order) == {}
+
+
 MOSQUITTO = """1795283444: Loading config file /etc/mosquitto/conf.d/muster.conf
 1795283444: Error: Unknown configuration variable "bogus".
 1795283444: Error found at /etc/mosquitto/conf.d/muster.conf:9.
