@@ -23,6 +23,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 from muster_agent.config import BrokerUrl
 
 HANDSHAKE_SECONDS = 10.0
+# After a connection, until what the broker has of its session has come again.
+SENT_AGAIN_SECONDS = 5.0
 KEEPALIVE_SECONDS = 30
 _SUBSCRIPTION_REFUSED = 0x80
 # CONNACK codes of MQTT 3.1.1 in paho's spelling, for which trying again is no use.
@@ -72,6 +74,7 @@ class MqttLink:
         self._broker = broker
         self._loop = asyncio.get_running_loop()
         self._connection = 0
+        self._held: list[Delivery] = []
         self._answer: asyncio.Future[ReasonCode] | None = None
         self._unconfirmed: dict[int, asyncio.Future[None]] = {}
         self._subscribing: dict[int, asyncio.Future[ReasonCode]] = {}
@@ -194,10 +197,11 @@ class MqttLink:
         if not reason.is_failure:
             self._connection += 1
             self.connected = True
-            if session_present:
-                # The broker sends all that was not acknowledged again; keeping the old copies would only pile up.
-                while not self.deliveries.empty():
-                    self.deliveries.get_nowait()
+            # A broker that has the session sends all that was not acknowledged again: these copies need not be done, too. One
+            # that was killed has it as it was when it last saved, and sends some of it never again.
+            while session_present and not self.deliveries.empty():
+                self._held.append(self.deliveries.get_nowait())
+            self._loop.call_later(SENT_AGAIN_SECONDS, self._take_up, self._connection)
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(reason)
 
@@ -207,7 +211,13 @@ class MqttLink:
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(ConnectionError("the broker closed the connection"))
 
+    def _take_up(self, connection: int) -> None:
+        """Do what the broker did not send again, unless there is another connection by now, which will see to it."""
+        while self._held and connection == self._connection:
+            self.deliveries.put_nowait(self._held.pop(0))
+
     def _received(self, topic: str, payload: bytes, retained: bool, message_id: int, qos: int) -> None:
+        self._held = [one for one in self._held if (one.topic, one.payload) != (topic, payload)]
         self.deliveries.put_nowait(Delivery(topic, payload, retained, message_id, qos, self._connection))
 
     @staticmethod

@@ -137,6 +137,29 @@ def test_task_survives_losing_the_broker_while_in_hand(
     assert len(api.called("POST /v1/chat/completions")) == 2
 
 
+def test_tasks_that_a_killed_broker_forgot_are_done(
+    agent: StartAgent, broker: Broker, client: Client, api: HttpApi
+) -> None:
+    """It has the session as it was when it last saved, without the tasks that it has sent since."""
+
+    def slow(_: dict[str, Any]) -> tuple[int, Any]:
+        time.sleep(1.0)
+        return 200, {"choices": [{"message": {"content": "done"}}]}
+
+    api.routes["POST /v1/chat/completions"] = slow
+    process = agent(llm=OPENAI).start().ready()
+    broker.stop()  # and so saves
+    broker.start()
+    process.ready()
+    sent = [client.send("alpha", task("alpha")) for _ in range(4)]
+    until(lambda: len(process.events("task_started")) == 1, "the first task")
+    broker.kill()
+    broker.start()
+    for task_id in sent:
+        assert client.answer(task_id)[1]["response"] == "done"
+    assert [len(client.answers(task_id)) for task_id in sent] == [1, 1, 1, 1]
+
+
 def test_unknown_model_ends_the_start(agent: StartAgent, client: Client, api: HttpApi) -> None:
     del api.routes["GET /v1/models/test-model"]
     api.routes["GET /v1/models"] = lambda _: (200, {"data": [{"id": "another"}]})

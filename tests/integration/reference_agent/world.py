@@ -92,6 +92,12 @@ class Broker:
             self._process.wait(10)
             self._process = None
 
+    def kill(self) -> None:
+        """What it has not saved is lost."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(10)
+
     def _answers(self) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
