@@ -117,13 +117,15 @@ def test_task_in_hand_is_handed_back_and_answered_once(
     assert len(client.answers(task_id)) == 1
 
 
+def slow(_: dict[str, Any]) -> tuple[int, Any]:
+    """A model that takes its time."""
+    time.sleep(1.0)
+    return 200, {"choices": [{"message": {"content": "done"}}]}
+
+
 def test_task_survives_losing_the_broker_while_in_hand(
     agent: StartAgent, broker: Broker, client: Client, api: HttpApi
 ) -> None:
-    def slow(_: dict[str, Any]) -> tuple[int, Any]:
-        time.sleep(1.0)
-        return 200, {"choices": [{"message": {"content": "done"}}]}
-
     api.routes["POST /v1/chat/completions"] = slow
     process = agent(llm=OPENAI).start().ready()
     task_id = client.send("alpha", task("alpha"))
@@ -141,10 +143,6 @@ def test_tasks_that_a_killed_broker_forgot_are_done(
     agent: StartAgent, broker: Broker, client: Client, api: HttpApi
 ) -> None:
     """It has the session as it was when it last saved, without the tasks that it has sent since."""
-
-    def slow(_: dict[str, Any]) -> tuple[int, Any]:
-        time.sleep(1.0)
-        return 200, {"choices": [{"message": {"content": "done"}}]}
 
     api.routes["POST /v1/chat/completions"] = slow
     process = agent(llm=OPENAI).start().ready()
