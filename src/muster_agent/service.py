@@ -197,7 +197,7 @@ class Agent:
             attempt = 0
             while True:
                 attempt += 1
-                await asyncio.sleep(backoff.delay(attempt, base=0.5, cap=30.0))
+                await asyncio.sleep(backoff.delay(attempt, base=0.5, cap=10.0))
                 try:
                     await self._connect(self._link)
                     await asyncio.wait_for(self._announce(messages.AVAILABLE), HANDSHAKE_SECONDS)
