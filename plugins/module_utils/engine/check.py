@@ -10,7 +10,7 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from . import mask, systemd
@@ -105,7 +105,10 @@ def _check_config(layout: Layout, wanted: Wanted) -> str | None:
     # Where the environment names the agent's own config, the check is to read the one that it was given.
     environment = wanted.texts["env"].replace(f"/run/credentials/{document.unit}", words["{config_dir}"])
     with contextlib.ExitStack() as stack:
-        in_memory: Callable[[str], str] = lambda text: stack.enter_context(_in_memory(text))  # noqa: E731
+
+        def in_memory(text: str) -> str:
+            return stack.enter_context(_in_memory(text))
+
         credentials = {name: str(release / name) for name in document.configs}
         environments = [in_memory(environment)]
         if document.reads_credentials:
@@ -117,18 +120,7 @@ def _check_config(layout: Layout, wanted: Wanted) -> str | None:
             *(f"LoadCredential={name}:{path}" for name, path in credentials.items()),
             *(f"EnvironmentFile={path}" for path in environments),
         ]
-        done = systemd.run(
-            "systemd-run",
-            "--quiet",
-            "--collect",
-            "--wait",
-            "--pipe",
-            f"--unit={service}",
-            *(f"--property={entry}" for entry in properties),
-            "--",
-            *command,
-            timeout=_TIMEOUT + 30,
-        )
+        done = systemd.run_apart(service, properties, command, _TIMEOUT + 30)
     if done.returncode == 0:
         return None
     said = [line for line in (done.stdout + "\n" + done.stderr).splitlines() if line.strip()]

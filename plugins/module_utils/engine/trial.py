@@ -35,22 +35,17 @@ def trial(layout: Layout, wanted: Wanted) -> str | None:
     scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=layout.run))
     try:
         _copy(layout, wanted, about, scratch / "folder")
-        done = systemd.run(
-            "systemd-run",
-            "--quiet",
-            "--collect",
-            "--wait",
-            "--pipe",
-            f"--unit=muster-trial-{wanted.manifest.name}-{os.getpid()}",
-            "--property=PrivateNetwork=yes",
-            "--property=PrivateTmp=yes",
-            f"--property=BindPaths={scratch / 'folder'}:{about.folder}",
-            f"--property=TemporaryFileSystem={' '.join(about.emptied)}",
-            "--",
-            "timeout",
-            str(_MOMENT),
-            *about.run,
-            timeout=_MOMENT + 30,
+        properties = [
+            "PrivateNetwork=yes",
+            "PrivateTmp=yes",
+            f"BindPaths={scratch / 'folder'}:{about.folder}",
+            f"TemporaryFileSystem={' '.join(about.emptied)}",
+        ]
+        done = systemd.run_apart(
+            f"muster-trial-{wanted.manifest.name}-{os.getpid()}",
+            properties,
+            ["timeout", str(_MOMENT), *about.run],
+            _MOMENT + 30,
         )
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
