@@ -16,7 +16,7 @@ description:
 options:
   engine:
     description:
-      - The engine, a zipapp, in base64.
+      - The engine, a zipapp, deflated and in base64.
       - Without it a host that lacks this engine answers with the C(kind) V(no_engine), so that it need not travel each time.
     type: str
   engine_sha256:
@@ -80,9 +80,8 @@ from ansible.module_utils.basic import AnsibleModule
 ENGINE = "/usr/local/lib/muster/muster.pyz"
 
 
-def unpacked(text: str) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(text)))
-    return document
+def unpacked(text: str) -> bytes:
+    return zlib.decompress(base64.b64decode(text))
 
 
 def engine(module: AnsibleModule) -> tuple[str | None, bool]:
@@ -99,7 +98,7 @@ def engine(module: AnsibleModule) -> tuple[str | None, bool]:
         pass
     if module.params["engine"] is None:
         return None, False
-    data = base64.b64decode(module.params["engine"])
+    data = unpacked(module.params["engine"])
     if hashlib.sha256(data).hexdigest() != wanted:
         module.fail_json(msg="the engine arrived with another digest than announced; nothing was installed")
     return write_copy(data, module.tmpdir), True
@@ -175,8 +174,8 @@ def main() -> None:
     if os.geteuid() != 0:
         refusal = {"error": "root is needed on the host; set `become: true`", "kind": "unsupported"}
         module.exit_json(changed=False, report=refusal)
-    request = unpacked(module.params["request"])
-    request["secrets"] = unpacked(module.params["secrets"])
+    request = json.loads(unpacked(module.params["request"]))
+    request["secrets"] = json.loads(unpacked(module.params["secrets"]))
     module.exit_json(changed=False, report=run(module, request))
 
 

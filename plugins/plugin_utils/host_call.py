@@ -68,11 +68,14 @@ def call_engine(
         "who": {**_who(), **request.get("who", {})},
     }
     archive, digest = engine_archive()
-    arguments = {"engine_sha256": digest, "request": _packed(whole), "secrets": _packed(secrets)}
+    arguments = {
+        "engine_sha256": digest,
+        "request": packed(json.dumps(whole).encode()),
+        "secrets": packed(json.dumps(secrets).encode()),
+    }
     report = _ask(action, task_vars, arguments)
     if report.get("kind") == _NO_ENGINE:
-        engine = base64.b64encode(archive).decode()
-        report = _ask(action, task_vars, {**arguments, "engine": engine})
+        report = _ask(action, task_vars, {**arguments, "engine": packed(archive)})
     if "error" in report:
         raise HostRefused(report["error"], report.get("kind", "refused"))
     return report
@@ -91,8 +94,9 @@ def _ask(action: ActionBase, task_vars: Mapping[str, Any], arguments: Mapping[st
     return report
 
 
-def _packed(document: Mapping[str, Any]) -> str:
-    return base64.b64encode(zlib.compress(json.dumps(document).encode(), 6)).decode()
+def packed(data: bytes) -> str:
+    """As the module engine_call takes it."""
+    return base64.b64encode(zlib.compress(data, 6)).decode()
 
 
 def _who() -> dict[str, str]:

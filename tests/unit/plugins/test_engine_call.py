@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-import base64
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 
 from ansible_collections.muster.agents.plugins.module_utils.engine import request as engine_request
 from ansible_collections.muster.agents.plugins.plugin_utils.engine_archive import engine_archive
-from ansible_collections.muster.agents.plugins.plugin_utils.host_call import _packed
+from ansible_collections.muster.agents.plugins.plugin_utils.host_call import packed
 from tests.unit.plugins.ansible_project import AnsibleProject
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the module wants root")
@@ -29,8 +29,8 @@ def call(project: AnsibleProject, **more: str) -> dict[str, Any]:
     asked = {"format": engine_request.FORMAT, "phase": "frobnicate", "workloads": []}
     arguments = {
         "engine_sha256": engine_archive()[1],
-        "request": _packed(asked),
-        "secrets": _packed({}),
+        "request": packed(json.dumps(asked).encode()),
+        "secrets": packed(b"{}"),
         **more,
     }
     (result,) = project.check(arguments, module="muster.agents.engine_call")
@@ -44,13 +44,13 @@ def test_an_engine_that_is_not_there_is_asked_for(project: AnsibleProject) -> No
 def test_an_engine_that_came_along_answers_and_leaves_nothing(
     project: AnsibleProject, tmp_path: Path
 ) -> None:
-    result = call(project, engine=base64.b64encode(engine_archive()[0]).decode())
+    result = call(project, engine=packed(engine_archive()[0]))
     assert result["report"] == {"error": "unknown phase 'frobnicate'", "kind": "refused"}
     assert not list(tmp_path.rglob(".muster-*.pyz"))
 
 
 def test_an_engine_that_arrives_altered_is_not_run(project: AnsibleProject) -> None:
     altered = engine_archive()[0] + b"\0"
-    result = call(project, engine=base64.b64encode(altered).decode())
+    result = call(project, engine=packed(altered))
     assert result["failed"]
     assert result["msg"] == "the engine arrived with another digest than announced; nothing was installed"

@@ -67,6 +67,6 @@ def test_other_failures_are_told_in_their_first_line(result: dict[str, object], 
 
 def test_a_request_survives_its_journey() -> None:
     document = {"secrets": {"agents/w": {"A": "grüße\n\0"}}, "n": [1, None]}
-    packed = host_call._packed(document)
+    packed = host_call.packed(json.dumps(document).encode())
     assert packed.isascii()
     assert json.loads(zlib.decompress(base64.b64decode(packed))) == document
