@@ -148,7 +148,7 @@ class ActionModule(ActionBase):
         self, plan: Mapping[str, Any], variables: Mapping[str, Any]
     ) -> tuple[dict[str, Any], dict[str, str]]:
         """The broker as it is to be in the end, and its secrets; only to be compared: its own task releases it."""
-        key = Secrets(self, variables).credentials_key()
+        key = Secrets(self, variables).credentials_key
         options = broker_options(self, variables)
         given = broker_given(self, options, variables)
         return broker_workload(options, key, plan["ids"], given), broker_secrets(given)

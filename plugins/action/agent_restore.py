@@ -123,7 +123,7 @@ class ActionModule(HostAction):
             self._secrets(one, variables)
             if one["kind"] != "service":
                 continue
-            key = Secrets(self, variables).credentials_key()
+            key = Secrets(self, variables).credentials_key
             if one["credentials"] != key_fingerprint(key):
                 raise HostRefused(
                     f"fleet_credentials_key is another one than when the backup was made. {_OTHERWISE}"

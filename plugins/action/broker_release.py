@@ -67,7 +67,7 @@ class ActionModule(HostAction):
     }
 
     def work(self, options: Mapping[str, Any], variables: Mapping[str, Any], host: str) -> dict[str, Any]:
-        key = Secrets(self, variables).credentials_key()
+        key = Secrets(self, variables).credentials_key
         given = broker_given(self, options, variables)
         workload = broker_workload(options, key, options["agents"], given)
         request = {

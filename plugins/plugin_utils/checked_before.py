@@ -28,7 +28,12 @@ _MOST_BYTES = 4 << 20  # some 64,000 digests, two for each config; then it begin
 
 def cache_directory() -> Path:
     """The collection's own folder in the user's cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "muster"
+    return _folder(os.environ.get("XDG_CACHE_HOME"))
+
+
+@functools.cache  # asked for each config
+def _folder(cache_home: str | None) -> Path:
+    return Path(cache_home or Path.home() / ".cache") / "muster"
 
 
 def findings(kind: str, subject: object, look: Callable[[], Iterable[_Found]]) -> list[_Found]:

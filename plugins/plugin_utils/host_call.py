@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import getpass
 import json
 import re
@@ -213,18 +214,22 @@ class Secrets:
     def _value(self, source: Mapping[str, str]) -> str:
         name = source["name"]
         if source["from"] == DERIVED_PASSWORD:
-            return mosquitto.derive_password(self.credentials_key(), name)
+            return mosquitto.derive_password(self.credentials_key, name)
         where = f"{SECRETS}.{name}"
-        mapping = _secret_mapping(self._action, self._vars)
-        if name not in mapping:
+        if name not in self._mapping:
             raise AnsibleActionFail(f"{where} is not defined for this host")
-        value = templated(self._action, mapping[name], where)
+        value = templated(self._action, self._mapping[name], where)
         if wrong := complaint(name, value):
             raise AnsibleActionFail(f"{where} {wrong}")
         return str(value)
 
+    @functools.cached_property
+    def _mapping(self) -> Mapping[str, Any]:
+        return _secret_mapping(self._action, self._vars)
+
+    @functools.cached_property
     def credentials_key(self) -> str:
-        """The one key of the fleet from which every agent's MQTT password is derived."""
+        """The one key of the fleet from which every agent's MQTT password is derived. Raises AnsibleActionFail without one."""
         key = str(templated(self._action, self._vars.get(CREDENTIALS_KEY), CREDENTIALS_KEY) or "")
         if len(key) < 16:
             raise AnsibleActionFail(

@@ -360,10 +360,11 @@ def _first(name: str, roots: Sequence[Path]) -> Path:
 
 def shown(path: Path) -> str:
     """Relative to where the command runs, where it is below that."""
-    here = Path.cwd()
-    for known in (Path(os.path.abspath(path)), Path(os.path.realpath(path))):
-        if known.is_relative_to(here):
-            return str(known.relative_to(here))
+    here = os.path.join(os.getcwd(), "")
+    for absolute in (os.path.abspath, os.path.realpath):  # the second asks the disk for each part of the path
+        known = absolute(path)
+        if known.startswith(here):
+            return known.removeprefix(here)
     return str(path)
 
 
