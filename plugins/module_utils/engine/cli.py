@@ -302,7 +302,7 @@ def _apply(layout: Layout, options: argparse.Namespace) -> int:
 
 
 def _carry_on(layout: Layout, options: argparse.Namespace) -> int:
-    text = detach.take_request(options.scratch)
+    text = detach.take_request(options.scratch, options.request)
     detach.leave_report(
         options.scratch, _reported(lambda: request.parse(text), lambda asked: _second_half(layout, asked))
     )

@@ -2,8 +2,9 @@
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Run the second half of a release in a transient unit, so that it outlives whoever asked for it.
 
-The request lies in /run (memory, 0600) until the unit has read it, because it carries secrets; the report comes back
-the same way. Whoever waits holds a lock on the directory of both, so that it is known when nobody does any more.
+The request carries secrets, so it lies in no file system: the unit reads it from the memory of whoever asks, and with whom it
+goes. The report, without any, comes back by a directory in /run. Whoever waits holds a lock on that, so that it is known when
+nobody does any more.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from .state import load
 _POLL = 0.02  # seconds
 _LOOKS_A_SECOND = 50
 _PREFIX = "muster-release-"
-_REQUEST, _REPORT, _ENGINE = "request.json", "report.json", "muster.pyz"
+_REPORT, _ENGINE = "report.json", "muster.pyz"
 
 
 def run_detached(layout: Layout, request_text: str) -> dict[str, Any]:
@@ -39,8 +40,7 @@ def run_detached(layout: Layout, request_text: str) -> dict[str, Any]:
     make_directory(layout.run, 0o700)
     _sweep(layout)
     boot.ensure(layout)
-    with _scratch(layout.run / name) as scratch:
-        write(scratch / _REQUEST, request_text.encode(), 0o600)
+    with _scratch(layout.run / name) as scratch, _offered(name, request_text) as offered:
         started = systemd.run(
             "systemd-run",
             "--quiet",
@@ -55,10 +55,20 @@ def run_detached(layout: Layout, request_text: str) -> dict[str, Any]:
             str(_engine(layout, scratch)),
             "carry-on",
             str(scratch),
+            offered,
         )
         if started.returncode != 0:
             raise EngineError(f"systemd-run: {started.stderr.strip()}; nothing was changed")
         return _wait(layout, scratch, f"{name}.service")
+
+
+@contextlib.contextmanager
+def _offered(name: str, text: str) -> Iterator[str]:
+    """Where the text can be read meanwhile: a file in memory alone, and of this process alone."""
+    with open(os.memfd_create(name), "wb") as stream:
+        stream.write(text.encode())
+        stream.flush()
+        yield f"/proc/{os.getpid()}/fd/{stream.fileno()}"
 
 
 def _engine(layout: Layout, scratch: Path) -> Path:
@@ -139,16 +149,18 @@ def _what_happened(layout: Layout) -> str:
     )
 
 
-def take_request(scratch: Path) -> str:
-    """Read the request and remove it from the host.
+def take_request(scratch: Path, offered: Path) -> str:
+    """Read the request. Raises EngineError where whoever asked is gone.
 
     From here on to be told to end is a failure like any other: systemd would call it success and not start the unit that
     brings back what ran before.
     """
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(1))
-    text = (scratch / _REQUEST).read_text("utf-8")
-    (scratch / _REQUEST).unlink()
-    return text
+    with contextlib.suppress(OSError):
+        # Another process may have that number by now, and any file.
+        if os.readlink(offered).startswith(f"/memfd:{scratch.name} "):
+            return offered.read_text("utf-8")
+    raise EngineError("whoever asked for this was gone before it began; nothing was changed")
 
 
 def leave_report(scratch: Path, report: dict[str, Any]) -> None:

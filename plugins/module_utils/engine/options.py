@@ -110,7 +110,9 @@ def parser() -> Parser:
 
     commands.add_parser("apply", help="carry out a request from standard input (for the controller)")
     # The following are for programs, and the help does not list them.
-    commands.add_parser("carry-on").add_argument("scratch", type=Path)
+    carry_on = commands.add_parser("carry-on")
+    carry_on.add_argument("scratch", type=Path)
+    carry_on.add_argument("request", type=Path)
     commands.add_parser("_backup_piece")
     commands.add_parser("_restore_piece")
     commands.add_parser("_health")
