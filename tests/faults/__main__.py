@@ -55,6 +55,7 @@ def choose(seed: int, kills: int, only: set[int]) -> list[Trial]:
     wanted = [
         *trials.random_kills(highest, seed, whole),
         *trials.interruptions(seed, whole),
+        *trials.rollbacks(seed, whole),
         *trials.releases(seed, whole),
         *trials.full_disks(seed),
         *trials.clock_jumps(seed, whole),

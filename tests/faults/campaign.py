@@ -25,7 +25,9 @@ from tests.faults.lab import (
     Deploy,
     Injector,
     Machine,
+    Playbook,
     Played,
+    RollingBack,
     Running,
 )
 from tests.faults.trials import Trial
@@ -59,7 +61,7 @@ class Report:
     def row(self) -> str:
         verdict = "VIOLATION" if self.violations else "ok"
         return (
-            f"{self.trial.number:>5} {self.trial.host:<11} {self.trial.fault} at {self.step}: {verdict},"
+            f"{self.trial.number:>5} {self.trial.host:<11} {self.trial.title} at {self.step}: {verdict},"
             f" in order after {self.converged:.1f} s on the {self.ended_on or '?'} release ({self.seconds:.0f} s in all)"
         )
 
@@ -133,10 +135,11 @@ def _run(host: Host, trial: Trial, report: Report) -> None:
     new = _deploy_of(trial, host.next_value(trial))
     if trial.fault == trials.CURSED:
         # The old release must be one that can be cursed.
-        old = Deploy(host.next_value(trial), "cursed")
-        host.now = old
-        if Running(machine.name, old).result().code != 0:
-            raise Failure("the release to be cursed could not be deployed")
+        old = _released(host, Deploy(host.next_value(trial), "cursed"))
+    if trial.rollback:
+        # What runs now is what it goes back to, with the secret of what comes in between.
+        before, old = old, _released(host, Deploy(host.next_value(trial)))
+        new = dataclasses.replace(before, secret_of=old.value)
     if trial.clock:
         machine.run(FAKE_CLOCK)
     played = _interrupt(host, trial, new, report)
@@ -156,6 +159,14 @@ def _run(host: Host, trial: Trial, report: Report) -> None:
     kept = new.behaviour == trials.GOOD
     good = Deploy(new.value, runtime=new.runtime) if kept else Deploy(host.next_value(trial))
     _next_deploys(host, report, good, same)
+
+
+def _released(host: Host, deploy: Deploy) -> Deploy:
+    """Have this one on the host first. Raises Failure."""
+    host.now = deploy
+    if Running(host.machine.name, deploy).result().code != 0:
+        raise Failure(f"release {deploy.value}, with which the trial begins, could not be deployed")
+    return deploy
 
 
 def _next_deploys(host: Host, report: Report, good: Deploy, same: dict[str, list[int]]) -> None:
@@ -219,7 +230,7 @@ def _interrupt(host: Host, trial: Trial, new: Deploy, report: Report) -> Played:
         "min_healthy": new.min_healthy_time * 0.8,
     }
     with Injector(machine, **asked) as injector:
-        running = Running(machine.name, new)
+        running = _begun(machine, trial, new)
         found = injector.struck(running)
         if found["struck"] and trial.fault == trials.CONTROLLER:
             found["struck"] = running.kill()
@@ -235,7 +246,14 @@ def _interrupt(host: Host, trial: Trial, new: Deploy, report: Report) -> Played:
     return running.result()
 
 
-def _silent(machine: Machine, trial: Trial, running: Running, new: Deploy, victims: list[int]) -> Played:
+def _begun(machine: Machine, trial: Trial, new: Deploy) -> Playbook:
+    """What is to be interrupted, on its way."""
+    if trial.rollback:
+        return RollingBack(machine.name, machine.target, new)
+    return Running(machine.name, new)
+
+
+def _silent(machine: Machine, trial: Trial, running: Playbook, new: Deploy, victims: list[int]) -> Played:
     """Nothing tells the controller that its link is dead: somebody gives up, once the host has had its time."""
     machine.judge(wait=new.deadline + GRACE)
     running.kill()
@@ -338,7 +356,7 @@ def table(reports: Iterable[Report]) -> str:
     """fault × step × runs × violations."""
     runs: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
     for report in reports:
-        cell = runs[report.trial.fault, report.step]
+        cell = runs[report.trial.title, report.step]
         cell[0] += 1
         cell[1] += bool(report.violations)
     order = (*trials.STEPS, _NEVER)

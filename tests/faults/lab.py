@@ -59,17 +59,18 @@ DEPLOY_SECONDS = 240
 
 @dataclass(frozen=True)
 class Deploy:
-    """What one deploy says of the target."""
+    """What one deploy says of the target. `secret_of`: after a rollback, of which value its secret is."""
 
     value: str
     behaviour: str = "good"
     runtime: str = "standin-a"
     deadline: float = 20.0
     min_healthy_time: float = 1.0
+    secret_of: str = ""
 
     @property
     def secret(self) -> str:
-        return f"canary-faults-{self.value}-end"
+        return f"canary-faults-{self.secret_of or self.value}-end"
 
     @property
     def pair(self) -> list[str]:
@@ -79,7 +80,7 @@ class Deploy:
     def variables(self) -> dict[str, Any]:
         return {
             "target_value": self.value,
-            "target_secret": self.value,
+            "target_secret": self.secret_of or self.value,
             "target_behaviour": self.behaviour,
             "target_runtime": self.runtime,
             "target_deadline": self.deadline,
@@ -145,6 +146,14 @@ class Running(Playbook):
     def __init__(self, host: str, deploy: Deploy, *arguments: str) -> None:
         variables = json.dumps(deploy.variables())
         super().__init__(FAULTS, "deploy.yml", "--limit", host, "--extra-vars", variables, *arguments)
+
+
+class RollingBack(Playbook):
+    """A rollback of one host on its way, to the release before; it gets the secret of the deploy."""
+
+    def __init__(self, host: str, agent: str, deploy: Deploy) -> None:
+        variables = json.dumps({**deploy.variables(), "agent": agent})
+        super().__init__(FAULTS, "rollback.yml", "--limit", host, "--extra-vars", variables)
 
 
 @dataclass
@@ -237,7 +246,7 @@ class Injector:
         self._process.kill()
         self._process.communicate()
 
-    def struck(self, running: Running) -> dict[str, Any]:
+    def struck(self, running: Playbook) -> dict[str, Any]:
         """What it did. Where the deploy ends first, it did nothing."""
         while (found := self._line(0.2)) is None:
             if running.ended():

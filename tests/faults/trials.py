@@ -66,7 +66,8 @@ class Trial:
     """One fault at one step on one host.
 
     `number` and `seed` find it again. `behaviour` is the new release's. `delay` in seconds after the step's first trace;
-    `freeze`: the engine stands still while the caller strikes. `runtime`: the release brings a new runtime.
+    `freeze`: the engine stands still while the caller strikes. `runtime`: the release brings a new runtime. `rollback`: what is
+    interrupted is a rollback to the release before.
     """
 
     number: int
@@ -80,10 +81,15 @@ class Trial:
     delay: float = 0.0
     freeze: bool = False
     runtime: str = "standin-a"
+    rollback: bool = False
+
+    @property
+    def title(self) -> str:
+        return f"rollback: {self.fault}" if self.rollback else self.fault
 
     @property
     def label(self) -> str:
-        return f"{self.fault} at {self.step} on {self.host}"
+        return f"{self.title} at {self.step} on {self.host}"
 
     @property
     def needs_victims(self) -> bool:
@@ -156,6 +162,27 @@ def interruptions(seed: int, hosts: list[str]) -> Iterator[Trial]:
             number += 1
 
 
+def rollbacks(seed: int, hosts: list[str]) -> Iterator[Trial]:
+    """The same kills in a rollback, at the steps that it has: it stages nothing, and here it has nothing to revert."""
+    number = 0
+    for step in STEPS:
+        for fault in KILLS:
+            if step in ("stage", "revert") or (fault == UNIT and step in _NO_UNIT):
+                continue
+            yield Trial(
+                6000 + number,
+                seed,
+                hosts[number % len(hosts)],
+                fault,
+                step,
+                MOMENTS[step][-1],
+                DEEDS[fault],
+                freeze=fault in (CONTROLLER, HOST),
+                rollback=True,
+            )
+            number += 1
+
+
 def releases(seed: int, hosts: list[str]) -> Iterator[Trial]:
     """Releases that must not be kept, some that must, and one that cannot even go back."""
     kinds = [*NOT_TO_BE_KEPT.items(), *TO_BE_KEPT.items(), ("exit", CURSED)]
@@ -219,4 +246,9 @@ def short(seed: int, hosts: list[str]) -> list[Trial]:
             ("switch", "/etc/muster:bytes"),
         )
     ]
-    return [*kills, *bad, *random_kills(3, seed, hosts), *full]
+    back = [
+        trial
+        for trial in rollbacks(seed, hosts)
+        if (trial.fault, trial.step) in ((HOST, "switch"), (ALL, "commit"), (CONTROLLER, "gate"))
+    ]
+    return [*kills, *bad, *random_kills(3, seed, hosts), *full, *back]
