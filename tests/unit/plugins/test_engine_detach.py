@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ with detach._offered(sys.argv[1], sys.argv[2]) as offered:
 @pytest.fixture(autouse=True)
 def _told_to_end_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever takes a request dies of SIGTERM at once; the tests do not."""
-    monkeypatch.setattr(detach.signal, "signal", lambda number, handler: None)
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
 
 
 @pytest.fixture
