@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,9 +91,15 @@ class Runtimes:
 
 def compare(layout: Layout, wanted: Mapping[str, Wanted]) -> list[Change]:
     """One Change for each workload wanted, also for those with nothing to do."""
-    units = systemd.show([item.manifest.unit for item in wanted.values()])
     state, runtimes = load(layout), Runtimes(layout)
-    return [compare_one(layout, state, item, units[item.manifest.unit], runtimes) for item in wanted.values()]
+    with ThreadPoolExecutor(1) as aside:
+        # It takes systemd as long to answer as it takes to read the files.
+        asked = aside.submit(systemd.show, [item.manifest.unit for item in wanted.values()])
+        changes = [_compare_files(layout, state, item, runtimes) for item in wanted.values()]
+    for change in changes:
+        _compare_unit(change, asked.result()[change.unit])
+        _heed_hold(layout, change)
+    return changes
 
 
 def current_release(layout: Layout, key: str) -> str | None:
@@ -100,26 +107,19 @@ def current_release(layout: Layout, key: str) -> str | None:
     return target.rsplit("/", 1)[-1] if target else None
 
 
-def compare_one(layout: Layout, state: State, wanted: Wanted, unit: Unit, runtimes: Runtimes) -> Change:
+def _compare_files(layout: Layout, state: State, wanted: Wanted, runtimes: Runtimes) -> Change:
     new = wanted.manifest
     linked, recorded = current_release(layout, new.key), state.release(new.key)
-    change = Change(new.key, new, recorded or linked, new.release, running=unit.running)
+    change = Change(new.key, new, recorded or linked, new.release)
     if change.before is None:
         change.needs("new")
+        return change
+    _compare_link(layout, change, linked, recorded)
+    if change.before != change.after:
+        _compare_releases(layout, change, runtimes)
     else:
-        _compare_link(layout, change, linked, recorded)
-        if change.before != change.after:
-            _compare_releases(layout, change, runtimes)
-        else:
-            _compare_disk(layout, change, new, runtimes)
-        _compare_secrets(layout, state, change, wanted)
-        _compare_unit(change, unit)
-    found = held(layout, new.key)
-    if found is not None and found["moves_to"]:
-        change.needs(f"was to move to {found['moves_to']}")
-    elif found is not None:
-        change.held = found
-        change.action = NOTHING
+        _compare_disk(layout, change, new, runtimes)
+    _compare_secrets(layout, state, change, wanted)
     return change
 
 
@@ -225,6 +225,9 @@ def _compare_secrets(layout: Layout, state: State, change: Change, wanted: Wante
 
 
 def _compare_unit(change: Change, unit: Unit) -> None:
+    change.running = unit.running
+    if change.before is None:
+        return
     if unit.masked:
         change.needs(MASKED)
     elif not unit.enabled:
@@ -233,6 +236,15 @@ def _compare_unit(change: Change, unit: Unit) -> None:
         change.needs("not running")
     if unit.need_reload and not unit.masked:
         change.needs("systemd has not read the unit")
+
+
+def _heed_hold(layout: Layout, change: Change) -> None:
+    found = held(layout, change.key)
+    if found is not None and found["moves_to"]:
+        change.needs(f"was to move to {found['moves_to']}")
+    elif found is not None:
+        change.held = found
+        change.action = NOTHING
 
 
 def text_of(data: bytes | None) -> str | None:

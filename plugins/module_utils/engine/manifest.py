@@ -7,6 +7,7 @@ A release's id is the digest of its manifest, and the manifest names the digest 
 
 from __future__ import annotations
 
+import functools
 import json
 import platform
 from collections.abc import Mapping
@@ -130,7 +131,7 @@ class Manifest:
         """Every place outside of its own directory that a release fills."""
         return (*self.installs, *self.secret_installs)
 
-    @property
+    @functools.cached_property
     def release(self) -> str:
         return release_id(self.raw)
 

@@ -17,10 +17,8 @@ _LISTEN = "0A"
 def conflicts(changes: Iterable[Change]) -> dict[str, str]:
     """name → what stands in the way, for workloads whose port a process outside their own unit listens on."""
     wanted = {change.manifest.gate.port: change for change in changes if change.action != NOTHING}
-    inodes = {inode: port for port, inode in _listeners() if port in wanted}
+    inodes = {inode: port for port, inode in _listeners() if port in wanted} if wanted else {}
     found: dict[str, str] = {}
-    if not inodes:
-        return found
     for pid, inode in _sockets(set(inodes)):
         change = wanted[inodes[inode]]
         if not _belongs(pid, change.unit):
@@ -41,6 +39,8 @@ def _listeners() -> Iterator[tuple[int, str]]:
 
 
 def _sockets(inodes: set[str]) -> Iterator[tuple[int, str]]:
+    if not inodes:
+        return
     names = {f"socket:[{inode}]": inode for inode in inodes}
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):

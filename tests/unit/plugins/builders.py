@@ -15,11 +15,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import settings
 
-from ansible_collections.muster.agents.plugins.module_utils.engine import manifest
+from ansible_collections.muster.agents.plugins.module_utils.engine import compare, manifest, systemd
 from ansible_collections.muster.agents.plugins.module_utils.engine.layout import Layout
 from ansible_collections.muster.agents.plugins.module_utils.engine.manifest import Gate, Manifest
 from ansible_collections.muster.agents.plugins.module_utils.engine.request import Wanted
@@ -96,6 +97,13 @@ RUNNING = Unit(
     need_reload=False,
     invocation="new",
 )
+
+
+def compared(layout: Layout, item: Wanted, unit: Unit = RUNNING) -> compare.Change:
+    """What the engine would do, where systemd describes the unit so."""
+    with mock.patch.object(systemd, "show", lambda names: dict.fromkeys(names, unit)):
+        (change,) = compare.compare(layout, {item.manifest.key: item})
+    return change
 
 
 def released(

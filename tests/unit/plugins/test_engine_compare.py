@@ -24,9 +24,9 @@ from ansible_collections.muster.agents.plugins.module_utils.engine.compare impor
 from ansible_collections.muster.agents.plugins.module_utils.engine.layout import Layout
 from ansible_collections.muster.agents.plugins.module_utils.engine.request import Wanted
 from ansible_collections.muster.agents.plugins.module_utils.engine.stage import stage_release
-from ansible_collections.muster.agents.plugins.module_utils.engine.state import State, load, save
+from ansible_collections.muster.agents.plugins.module_utils.engine.state import State, save
 from ansible_collections.muster.agents.plugins.module_utils.engine.systemd import Unit
-from tests.unit.plugins.builders import KEY, RUNNING, TEXTS, UNIT_PATH, released, sha256, wanted
+from tests.unit.plugins.builders import KEY, RUNNING, TEXTS, UNIT_PATH, compared, released, sha256, wanted
 
 SECRETS = {"API_KEY": "canary-one", "MQTT_PASSWORD": "canary-two"}
 PROGRAM = b"program"
@@ -54,7 +54,7 @@ def deploy(layout: Layout, item: Wanted) -> None:
 
 
 def change(layout: Layout, item: Wanted, unit: Unit = RUNNING) -> Change:
-    return compare.compare_one(layout, load(layout), item, unit, Runtimes(layout))
+    return compared(layout, item, unit)
 
 
 def seen(layout: Layout, item: Wanted, unit: Unit = RUNNING) -> tuple[str, list[str]]:

@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.muster.agents.plugins.module_utils.engine import compare, drift, manifest, switch
+from ansible_collections.muster.agents.plugins.module_utils.engine import drift, manifest, switch
 from ansible_collections.muster.agents.plugins.module_utils.engine.compare import (
     RELOAD,
     RESTART,
-    Runtimes,
     current_release,
 )
 from ansible_collections.muster.agents.plugins.module_utils.engine.errors import EngineError
@@ -23,7 +22,7 @@ from ansible_collections.muster.agents.plugins.module_utils.engine.layout import
 from ansible_collections.muster.agents.plugins.module_utils.engine.request import Wanted
 from ansible_collections.muster.agents.plugins.module_utils.engine.stage import stage_release
 from ansible_collections.muster.agents.plugins.module_utils.engine.state import State, load, save
-from tests.unit.plugins.builders import KEY, RUNNING, TEXTS, raw_manifest, released, wanted
+from tests.unit.plugins.builders import KEY, TEXTS, compared, raw_manifest, released, wanted
 
 KEY_PATH = "/etc/mosquitto/muster.key"
 FIRST, SECOND = ("canary-key-one\nof two lines\n", "canary-key-two\nof two lines\n")
@@ -57,7 +56,7 @@ def deploy(layout: Layout, item: Wanted) -> None:
 
 
 def seen(layout: Layout, item: Wanted) -> tuple[str, list[str]]:
-    found = compare.compare_one(layout, load(layout), item, RUNNING, Runtimes(layout))
+    found = compared(layout, item)
     return found.action, found.reasons
 
 
