@@ -84,7 +84,11 @@ def carry_out(wanted: list[Trial], seed: int) -> int:
     """Run the trials and print the table; 1 where there was a violation."""
     machines = lab.lab(lab.hosts())
     begun = time.monotonic()
-    reports = campaign.run_trials(machines, wanted, tell)
+    # Twenty deploys at once leave the machine nothing for other hosts' trials, and those would be late for that alone.
+    races = [trial for trial in wanted if trial.fault == trials.AT_ONCE]
+    reports = campaign.run_trials(machines, [trial for trial in wanted if trial not in races], tell)
+    for race in races:
+        reports += campaign.run_trials(machines, [race], tell)
     print(f"\n{campaign.table(reports)}\nseed {seed}, {time.monotonic() - begun:.0f} s")
     return 1 if any(report.violations for report in reports) else 0
 

@@ -126,12 +126,6 @@ def _one_trial(host: Host, trial: Trial) -> Report:
 def _run(host: Host, trial: Trial, report: Report) -> None:
     machine, old = host.machine, host.now
     same = host.processes(machine.target)
-    if trial.step == "prune":
-        # Something to prune there is only after many releases; what nobody recorded is pruned, too.
-        machine.run(
-            f"mkdir -p /var/lib/muster/agents/{machine.target}/releases/{'0' * 16}; "
-            f"touch /var/lib/muster/agents/{machine.target}/releases/{'0' * 16}/stray"
-        )
     new = _deploy_of(trial, host.next_value(trial))
     if trial.fault == trials.CURSED:
         # The old release must be one that can be cursed.
@@ -140,6 +134,12 @@ def _run(host: Host, trial: Trial, report: Report) -> None:
         # What runs now is what it goes back to, with the secret of what comes in between.
         before, old = old, _released(host, Deploy(host.next_value(trial)))
         new = dataclasses.replace(before, secret_of=old.value)
+    if trial.step == "prune":
+        # Something to prune there is only after many releases; what nobody recorded is pruned, too.
+        machine.run(
+            f"mkdir -p /var/lib/muster/agents/{machine.target}/releases/{'0' * 16}; "
+            f"touch /var/lib/muster/agents/{machine.target}/releases/{'0' * 16}/stray"
+        )
     if trial.clock:
         machine.run(FAKE_CLOCK)
     played = _interrupt(host, trial, new, report)
