@@ -11,7 +11,7 @@ from pathlib import Path
 import canary
 import fleet
 
-from ansible_collections.muster.agents.plugins.plugin_utils.host_call import _packed
+from ansible_collections.muster.agents.plugins.plugin_utils.host_call import packed
 from demo.vault import derived_password
 
 HOSTS = ("agent-1", "agent-2", "broker-1")
@@ -85,7 +85,7 @@ def test_a_secret_that_leaked_would_be_found(researcher: fleet.Agent) -> None:
     for text in (
         f"plain {mark}",
         mark.encode().hex(),
-        _packed({"request": request}),
+        packed(json.dumps({"request": request}).encode()),
         json.dumps({"a": [mark]}),
     ):
         assert canary.hits(f"before {text} after", [mark, "another"]) == [mark]
