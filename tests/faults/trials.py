@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.faults.lab import MOUNTS, SMALL
 
@@ -164,23 +164,9 @@ def interruptions(seed: int, hosts: list[str]) -> Iterator[Trial]:
 
 def rollbacks(seed: int, hosts: list[str]) -> Iterator[Trial]:
     """The same kills in a rollback, at the steps that it has: it stages nothing, and here it has nothing to revert."""
-    number = 0
-    for step in STEPS:
-        for fault in KILLS:
-            if step in ("stage", "revert") or (fault == UNIT and step in _NO_UNIT):
-                continue
-            yield Trial(
-                6000 + number,
-                seed,
-                hosts[number % len(hosts)],
-                fault,
-                step,
-                MOMENTS[step][-1],
-                DEEDS[fault],
-                freeze=fault in (CONTROLLER, HOST),
-                rollback=True,
-            )
-            number += 1
+    for trial in interruptions(seed, hosts):
+        if trial.step not in ("stage", "revert"):
+            yield replace(trial, number=trial.number + 5000, rollback=True)
 
 
 def releases(seed: int, hosts: list[str]) -> Iterator[Trial]:
