@@ -15,7 +15,7 @@ from typing import Any
 from muster_agent import __version__, logs
 from muster_agent.config import AgentConfig
 from muster_agent.errors import TaskError
-from muster_agent.health import Health
+from muster_agent.health import HEALTHY, Health
 from muster_agent.http_server import Request, Response
 from muster_agent.llm.dialogue import Dialogue
 from muster_agent.metrics import CONTENT_TYPE, Metrics
@@ -129,7 +129,8 @@ class Api:
 
     async def _health_report(self, _request: Request, _request_id: str) -> Response:
         report = {"agent_id": self._config.agent.id, "version": __version__, **self._health.report()}
-        return _json(HTTPStatus.OK if self._health.healthy else HTTPStatus.SERVICE_UNAVAILABLE, report)
+        healthy = report["status"] == HEALTHY
+        return _json(HTTPStatus.OK if healthy else HTTPStatus.SERVICE_UNAVAILABLE, report)
 
     async def _metrics_text(self, _request: Request, _request_id: str) -> Response:
         return Response(HTTPStatus.OK, self._metrics.render(), CONTENT_TYPE)

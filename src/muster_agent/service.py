@@ -95,8 +95,8 @@ class Agent:
         pipeline = Pipeline(self._config, dialogue, self._open_seen(), link.publish, self._metrics)
         await self._announce(messages.AVAILABLE)
         self._api.dialogue = dialogue
+        self._health.look = lambda: self._look(pipeline)
         self._health.started = True
-        self._health.task_processing.set(True, "no task yet")
         self._notifier.ready("available")
         logs.get().info("available", broker=str(self._config.mqtt.broker))
         return pipeline
@@ -166,7 +166,7 @@ class Agent:
         others: list[Coroutine[Any, Any, None]] = [
             self._keep_link(),
             self._heartbeat(),
-            self._watch(pipeline),
+            self._notifier.ping(),
         ]
         jobs: list[asyncio.Future[Any]] = [worker, *map(asyncio.ensure_future, others)]
         try:
@@ -216,20 +216,16 @@ class Agent:
             if self._health.mqtt.healthy:
                 await self._announce(messages.AVAILABLE)
 
-    async def _watch(self, pipeline: Pipeline) -> None:
-        """Keeps the checks current, and pings systemd's watchdog: a stuck event loop stops doing so."""
-        interval = min(self._notifier.watchdog_interval or 1.0, 1.0)
-        while True:
-            self._notifier.watchdog()
-            trouble = self._provider.trouble()
-            self._health.llm.set(trouble is None, trouble or "the model answers")
-            last = (
-                f"last task {int(time.time() - pipeline.last_task)} s ago"
-                if pipeline.last_task
-                else "no task yet"
-            )
-            self._health.task_processing.set(True, "working on a task" if self._busy else last)
-            await asyncio.sleep(interval)
+    def _look(self, pipeline: Pipeline) -> None:
+        """Bring the checks up to date that nobody else keeps so."""
+        trouble = self._provider.trouble()
+        self._health.llm.set(trouble is None, trouble or "the model answers")
+        last = (
+            f"last task {int(time.time() - pipeline.last_task)} s ago"
+            if pipeline.last_task
+            else "no task yet"
+        )
+        self._health.task_processing.set(True, "working on a task" if self._busy else last)
 
     # Stop
 

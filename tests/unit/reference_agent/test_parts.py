@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import uuid
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from muster_agent import backoff, logs
 from muster_agent.errors import ToolError
 from muster_agent.llm import api_client, prices
+from muster_agent.notify import Notifier
 from muster_agent.seen import SeenTasks
 from muster_agent.tools import http_request, schema, web_search
 
@@ -110,3 +113,29 @@ def test_a_dated_model_costs_what_its_family_does() -> None:
     assert prices.lookup("anthropic", "claude-sonnet-4-20250514") is not None
     assert prices.lookup("openai", "gpt-4o-audio") is None
     assert prices.Price(1.0, 2.0).of(1000, 500) == 2.0
+
+
+def test_what_the_service_manager_has_no_room_for_is_told_later(tmp_path: Path) -> None:
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(path)
+        manager.setblocking(False)
+        filled = 0
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as others, pytest.raises(BlockingIOError):
+            others.setblocking(False)
+            while True:
+                others.sendto(b"STATUS=starting", path)
+                filled += 1
+
+        async def tell() -> list[str]:
+            notifier = Notifier({"NOTIFY_SOCKET": path})
+            notifier.ready("available")
+            notifier.status("no broker")
+            for _ in range(filled):
+                assert manager.recv(4096) == b"STATUS=starting"
+            with pytest.raises(BlockingIOError):
+                manager.recv(4096)
+            heard = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(manager, 4096), 10)
+            return heard.decode().splitlines()
+
+        assert asyncio.run(tell()) == ["READY=1", "STATUS=no broker"]
