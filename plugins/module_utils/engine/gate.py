@@ -12,7 +12,6 @@ import concurrent.futures
 import hashlib
 import json
 import socket
-import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -20,18 +19,16 @@ from dataclasses import dataclass, field
 from . import systemd
 from .compare import RELOAD, RESTART
 from .errors import EngineError
+from .http_get import Asked, NoAnswer
 from .manifest import Gate, Manifest
+from .mask import shortened
 from .systemd import Unit
 
 _TICK = 0.2
 _STOP_TIMEOUT = 90.0  # what systemd gives an old process at most, unless its unit says less
 _PROBE_TIMEOUT = 2.0
 _LIVE = "/live"
-_SILENCE = (
-    8 * _PROBE_TIMEOUT
-)  # the longest that two requests of one probe, and a queue of them, keep us waiting
 _MOST_PROBES = 32
-_LONGEST_BODY = 65536
 _LONGEST_QUOTE = 200
 
 
@@ -171,15 +168,21 @@ def _crashed(watch: Watch, unit: Unit, fresh: bool) -> bool:
 
 def probe(gate: Gate, timeout: float = _PROBE_TIMEOUT) -> str:
     """Ask once; "" when the right agent is ready, else what was wrong. `timeout` in seconds for each of two questions."""
+    with Asked(gate.host, gate.port) as asked:
+        return ready(gate, asked, timeout)
+
+
+def ready(gate: Gate, asked: Asked, timeout: float, identify: bool = True) -> str:
+    """The same, of an agent that may be asked more than this. Without `identify` not who it is."""
     if gate.ready is None:
         return _connects(gate, timeout)
-    status, body = _get(gate, gate.ready, timeout)
+    status, body = _get(asked, gate.ready, timeout)
     if status != 200:
-        said = body if status is None else f"{status} {' '.join(body.split())[:_LONGEST_QUOTE]}"
+        said = body if status is None else f"{status} {shortened(body, _LONGEST_QUOTE)}"
         return f"{gate.ready} answered {said}".strip()
-    if gate.identity is None:
+    if gate.identity is None or not identify:
         return ""
-    status, body = _get(gate, gate.identity, timeout)
+    status, body = _get(asked, gate.identity, timeout)
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
@@ -190,14 +193,14 @@ def probe(gate: Gate, timeout: float = _PROBE_TIMEOUT) -> str:
     return ""
 
 
-def probe_life(gate: Gate, timeout: float) -> str:
-    """Ask once whether the process answers at all; "" when it does, else what was wrong. `timeout` in seconds.
+def alive(gate: Gate, asked: Asked, timeout: float) -> str:
+    """Whether the process answers at all; "" when it does, else what was wrong. `timeout` in seconds.
 
     A runtime of somebody else's may have no such path: then its 404 is a sign of life, too.
     """
     if gate.ready is None:
         return _connects(gate, timeout)
-    status, body = _get(gate, _LIVE, timeout)
+    status, body = _get(asked, _LIVE, timeout)
     if status is None or status >= 500:
         return f"{_LIVE} answered {status or body}"
     return ""
@@ -226,24 +229,10 @@ def _certificate(connection: socket.socket) -> str:
         return hashlib.sha256(secure.getpeercert(binary_form=True) or b"").hexdigest()
 
 
-def _get(gate: Gate, path: str, timeout: float) -> tuple[int | None, str]:
+def _get(asked: Asked, path: str, timeout: float) -> tuple[int | None, str]:
     """(status, body); status is None where nothing answered within the time, whatever it dripped meanwhile."""
-    import http.client  # costs more than a whole comparison, which needs none
-
-    connection = http.client.HTTPConnection(gate.host, gate.port, timeout=timeout)
     try:
-        connection.connect()
-        # The socket's timeout is for each byte; this one is for all of them.
-        bound = threading.Timer(2 * timeout, connection.sock.shutdown, [socket.SHUT_RDWR])
-        bound.daemon = True
-        bound.start()
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, answer.read(_LONGEST_BODY).decode("utf-8", "replace")
-        finally:
-            bound.cancel()
-    except (OSError, http.client.HTTPException) as error:
-        return None, f"nothing ({getattr(error, 'strerror', None) or error or type(error).__name__})"
-    finally:
-        connection.close()
+        answer = asked.get(path, timeout)
+    except NoAnswer as error:
+        return None, f"nothing ({error})"
+    return answer.status, answer.body.decode("utf-8", "replace")

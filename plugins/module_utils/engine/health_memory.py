@@ -8,7 +8,6 @@ The disk is written to only when that changes, so looking every few seconds wear
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import time
 from collections.abc import Mapping
@@ -86,8 +85,9 @@ def illness(memory: Memory, key: str, unit: Unit) -> tuple[str, str]:
 def keep(layout: Layout, memory: Memory) -> str:
     """Raises OSError where not even /run can be written to; returns why the disk could not, or ""."""
     make_directory(layout.run, 0o700)
-    records = {key: dataclasses.asdict(one) for key, one in memory.records.items()}
-    write(layout.run / _FILE, _document({**dataclasses.asdict(memory), "records": records}), 0o600)
+    records = {key: vars(one) for key, one in memory.records.items()}
+    tracks = {key: vars(one) for key, one in memory.tracks.items()}
+    write(layout.run / _FILE, _document({**vars(memory), "records": records, "tracks": tracks}), 0o600)
     try:
         write(layout.lib / _FILE, _document({"records": records}), 0o600)
     except OSError as error:
@@ -96,7 +96,7 @@ def keep(layout: Layout, memory: Memory) -> str:
 
 
 def _document(content: Mapping[str, Any]) -> bytes:
-    return json.dumps(content, indent=1, sort_keys=True).encode() + b"\n"
+    return json.dumps(content, sort_keys=True).encode() + b"\n"
 
 
 def _read(path: Path) -> dict[str, Any]:

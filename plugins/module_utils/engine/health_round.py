@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from . import (
+    gate,
     health,
     health_memory,
     health_notify,
@@ -30,9 +31,10 @@ from . import (
     systemd,
 )
 from .errors import Busy, EngineError
-from .gate import probe, probe_life
 from .health import Look, Record, Track, Verdict
+from .health_known import Known
 from .health_memory import Memory
+from .http_get import Asked
 from .layout import KINDS, Layout
 from .lock import HEALTH, locked
 from .manifest import Manifest
@@ -90,10 +92,10 @@ class Agent:
 
 def go_round(layout: Layout, seconds: float = health_timer.SECONDS) -> None:
     """Round after round, for so long, or until another engine takes this one's place. Raises as `go` does."""
-    engine, end = _identity(layout), time.monotonic() + seconds
+    engine, end, known = _identity(layout), time.monotonic() + seconds, Known(layout)
     while True:
         began = time.monotonic()
-        every = go(layout)
+        every = go(layout, known)
         if time.monotonic() + every > end or _identity(layout) != engine:
             return
         time.sleep(max(0.0, began + every - time.monotonic()))
@@ -106,15 +108,16 @@ def _identity(layout: Layout) -> tuple[int, int] | None:
     return None
 
 
-def go(layout: Layout) -> float:
-    """One round; the seconds from its beginning to the next one's.
+def go(layout: Layout, known: Known | None = None) -> float:
+    """One round; the seconds from its beginning to the next one's. `known`: from the rounds before.
 
     Raises EngineError where the host's state cannot be read, OSError where nothing can be written.
     """
     memory, state = health_memory.recall(layout), load(layout)
-    now = time.monotonic()
-    agents = list(_agents(layout, state, memory, now))
+    now, known = time.monotonic(), known or Known(layout)
+    agents = list(_agents(layout, state, memory, known, now))
     _probe(agents)
+    _look_again(agents, known, now)
     away = _ask_brokers(memory, agents, now)
     _judge_brokers(memory, agents, away)
     for agent in agents:
@@ -144,7 +147,7 @@ def go(layout: Layout) -> float:
     return memory.every
 
 
-def _agents(layout: Layout, state: State, memory: Memory, now: float) -> Iterable[Agent]:
+def _agents(layout: Layout, state: State, memory: Memory, known: Known, now: float) -> Iterable[Agent]:
     """Those to look at: not who is held, who is being released, or whose release is damaged (`muster status` says so).
 
     Who is down while somebody works on this host may just be on its way out.
@@ -152,20 +155,24 @@ def _agents(layout: Layout, state: State, memory: Memory, now: float) -> Iterabl
     worked_on = status.holder(layout) is not None
     busy = (state.transaction or {}).get("after", {})
     keys = [key for key in sorted(state.workloads) if key.startswith(_AGENTS) and key not in busy]
-    for seen in status.look(layout, state, [key for key in keys if hold.held(layout, key) is None]):
+    keys = [key for key in keys if hold.held(layout, key) is None]
+    for seen in status.look(layout, state, keys, known.show, known.read):
         if seen.document is None or (worked_on and not seen.unit.running):
             continue
-        unit = seen.unit
-        age = max(0.0, now - unit.active_since) if unit.running else 0.0
         yield Agent(
             layout=layout,
             key=seen.key,
             document=seen.document,
-            unit=unit,
-            look=Look(_phase(unit), unit.invocation, age, _words(unit)),
+            unit=seen.unit,
+            look=_look(seen.unit, now),
             track=memory.tracks.get(seen.key, Track()),
             record=memory.records.get(seen.key, Record()),
         )
+
+
+def _look(unit: Unit, now: float) -> Look:
+    age = max(0.0, now - unit.active_since) if unit.running else 0.0
+    return Look(_phase(unit), unit.invocation, age, _words(unit))
 
 
 def _words(unit: Unit) -> str:
@@ -186,15 +193,34 @@ def _probe(agents: Iterable[Agent]) -> None:
     def ask(agent: Agent) -> None:
         if agent.look.phase != health.RUNNING:
             return
-        how, gate = agent.document.health, agent.document.gate
+        how, about = agent.document.health, agent.document.gate
         agent.due = health.due(agent.track, how, agent.look.invocation, agent.look.age, time.monotonic())
-        if health.ALIVE in agent.due:
-            agent.look = replace(agent.look, alive=probe_life(gate, how.liveness.timeout))
-        if health.READY in agent.due:
-            agent.look = replace(agent.look, ready=probe(gate, how.readiness.timeout))
+        with Asked(about.host, about.port) as asked:
+            if health.ALIVE in agent.due:
+                agent.look = replace(agent.look, alive=gate.alive(about, asked, how.liveness.timeout))
+            if health.READY in agent.due:
+                answer = gate.ready(about, asked, how.readiness.timeout, identify=not _is_itself(agent))
+                agent.look = replace(agent.look, ready=answer)
 
     with concurrent.futures.ThreadPoolExecutor(max_workers=_PROBES_AT_ONCE) as pool:
         list(pool.map(ask, agents))
+
+
+def _is_itself(agent: Agent) -> bool:
+    """Whether this process answered as the right agent when it was last asked. It is asked who it is with every look at whether
+    it lives, not with those between."""
+    same = agent.track.invocation == agent.look.invocation
+    return same and agent.track.said.get(health.READY) == "" and health.ALIVE not in agent.due
+
+
+def _look_again(agents: Iterable[Agent], known: Known, now: float) -> None:
+    """Who did not answer well may have been on its way out or down, or is another process by now: that one was not asked."""
+    doubtful = [one for one in agents if one.look.alive or one.look.ready]
+    units = known.show_again(one.unit.name for one in doubtful)
+    for agent in doubtful:
+        unit = units[agent.unit.name]
+        if (unit.invocation, _phase(unit)) != (agent.unit.invocation, agent.look.phase):
+            agent.unit, agent.look = unit, _look(unit, now)
 
 
 def _ask_brokers(memory: Memory, agents: Iterable[Agent], now: float) -> dict[str, str]:
@@ -220,9 +246,9 @@ def _ask_brokers(memory: Memory, agents: Iterable[Agent], now: float) -> dict[st
 
 def _is_news(agent: Agent, now: float) -> bool:
     """Whether this round will call it ill, or restart it."""
-    how, gate = agent.document.health, agent.document.gate
-    track = health.follow(agent.track, agent.look, how, gate.deadline, None, now)
-    verdict = health.judge(track, agent.look, how, gate.deadline, agent.record.state, now)
+    how, deadline = agent.document.health, agent.document.gate.deadline
+    track = health.follow(agent.track, agent.look, how, deadline, None, now)
+    verdict = health.judge(track, agent.look, how, deadline, agent.record.state, now)
     if verdict is None or verdict.state not in health.BAD:
         return False
     return verdict.state != agent.record.state or (

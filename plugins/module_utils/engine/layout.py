@@ -59,6 +59,11 @@ class Layout:
     def units(self) -> Path:
         return self.root / "etc/systemd/system"
 
+    @property
+    def invocations(self) -> Path:
+        """Where systemd keeps, for each unit that is up, the link `invocation:<unit>` to the id of its start."""
+        return self.root / "run/systemd/units"
+
     def runtime(self, sha256: str) -> Path:
         """The directory of one runtime; it holds the single file `program`."""
         if not SHA256.fullmatch(sha256):

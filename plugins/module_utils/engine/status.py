@@ -9,7 +9,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ from .state import State, load
 from .systemd import Unit
 from .table import duration, moment, short, table, written
 
+Show = Callable[[Sequence[str]], "dict[str, Unit]"]
+Read = Callable[[Layout, str, str], Manifest]
 _HEADER = ("AGENT", "RELEASE", "SINCE", "STATE", "UPTIME", "RESTARTS", "PORT")
 
 
@@ -48,16 +50,18 @@ class Seen:
     unit: Unit
 
 
-def look(layout: Layout, state: State, keys: Iterable[str]) -> list[Seen]:
-    """All workloads with one question to systemd."""
+def look(
+    layout: Layout, state: State, keys: Iterable[str], show: Show | None = None, read: Read = manifest.read
+) -> list[Seen]:
+    """All workloads with one question to systemd. Who looks all the time gives `show` and `read` that remember."""
     chosen = list(keys)
-    units = systemd.show([state.workloads[key]["unit"] for key in chosen])
-    return [_look_at(layout, state, key, units[state.workloads[key]["unit"]]) for key in chosen]
+    units = (show or systemd.show)([state.workloads[key]["unit"] for key in chosen])
+    return [_look_at(layout, state, key, units[state.workloads[key]["unit"]], read) for key in chosen]
 
 
-def _look_at(layout: Layout, state: State, key: str, unit: Unit) -> Seen:
+def _look_at(layout: Layout, state: State, key: str, unit: Unit, read: Read) -> Seen:
     try:
-        return Seen(key, manifest.read(layout, key, releases.current(layout, state, key) or ""), "", unit)
+        return Seen(key, read(layout, key, releases.current(layout, state, key) or ""), "", unit)
     except EngineError as error:
         return Seen(key, None, str(error), unit)
 

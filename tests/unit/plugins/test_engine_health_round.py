@@ -6,10 +6,8 @@ from __future__ import annotations
 
 import json
 import os
-import socketserver
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ from ansible_collections.muster.agents.plugins.module_utils.engine import (
 )
 from ansible_collections.muster.agents.plugins.module_utils.engine import state as states
 from ansible_collections.muster.agents.plugins.module_utils.engine.health import Record
+from ansible_collections.muster.agents.plugins.module_utils.engine.health_known import Known
 from ansible_collections.muster.agents.plugins.module_utils.engine.lock import locked
 from ansible_collections.muster.agents.plugins.module_utils.engine.manifest import Manifest
 from tests.unit.plugins.builders import KEY, RUNNING, UNIT, http_server
@@ -67,14 +66,18 @@ class Watched:
             )
         )
 
-    def round(self) -> None:
+    def round(self, known: Known | None = None, due: Iterable[str] = ("/live", "/ready")) -> None:
         # A probe is made once in its period, which is a second here.
         memory = health_memory.recall(self.host.layout)
-        earlier = dict.fromkeys(("liveness", "readiness", "broker"), 0.0)
-        memory.tracks = {key: replace(one, asked_at=earlier) for key, one in memory.tracks.items()}
+        asked_at = {
+            "liveness": 0.0 if "/live" in due else time.monotonic(),
+            "readiness": 0.0 if "/ready" in due else time.monotonic(),
+            "broker": 0.0,
+        }
+        memory.tracks = {key: replace(one, asked_at=asked_at) for key, one in memory.tracks.items()}
         if memory.tracks:
             health_memory.keep(self.host.layout, memory)
-        health_round.go(self.host.layout)
+        health_round.go(self.host.layout, known)
 
     @property
     def told(self) -> list[dict[str, str]]:
@@ -100,11 +103,89 @@ def sick(watched: Watched) -> Iterator[Watched]:
         yield watched
 
 
+def described_by(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> tuple[Known, list[str]]:
+    """What rounds know of a host where systemd keeps its links, and the units that they have described, one after the other."""
+    described: list[str] = []
+    show = systemd.show
+
+    def shown(names: Sequence[str]) -> dict[str, systemd.Unit]:
+        described.extend(names)
+        return show(names)
+
+    monkeypatch.setattr(systemd, "show", shown)
+    links = watched.host.layout.invocations
+    links.mkdir(parents=True)
+    (links / f"invocation:{UNIT}").symlink_to(RUNNING.invocation)
+    return Known(watched.host.layout), described
+
+
 def test_who_is_well_is_left_alone(watched: Watched) -> None:
     with http_server(WELL) as (port, _asked):
         watched.release(port)
         watched.round()
     assert (watched.record.state, watched.restarted, watched.told) == ("healthy", [], [])
+
+
+def test_who_runs_on_is_neither_described_nor_identified_in_every_round(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, described = described_by(watched, monkeypatch)
+    with http_server(WELL) as (port, asked):
+        watched.release(port)
+        for questions in (["/live", "/ready", "/health"], ["/ready"], ["/live", "/ready", "/health"]):
+            asked.clear()
+            watched.round(known, due={"/live", "/ready"} & set(questions))
+            assert asked == questions
+        assert described == [UNIT]
+        link = watched.host.layout.invocations / f"invocation:{UNIT}"
+        link.unlink()
+        link.symlink_to("another")
+        watched.round(known)
+    assert described == [UNIT, UNIT]
+
+
+@pytest.mark.parametrize(
+    "by_now", [{"active": "activating", "sub": "auto-restart"}, {"invocation": "another"}]
+)
+def test_another_process_is_not_judged_by_what_the_one_before_answered(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, by_now: dict[str, str]
+) -> None:
+    known, _described = described_by(watched, monkeypatch)
+    answers: dict[str, Any] = dict(WELL)
+    with http_server(answers) as (port, _asked):
+        watched.release(port)
+        watched.round(known)
+        answers.update(SICK)
+        watched.host.units[UNIT] = replace(RUNNING, **by_now)
+        watched.round(known)
+        assert (watched.record.state, watched.restarted) == ("healthy", [])
+        watched.host.units[UNIT] = replace(RUNNING, invocation="another")
+        watched.round(known)
+    assert watched.restarted == [UNIT]
+
+
+def test_an_agent_that_was_another_one_stays_so_until_it_says_who_it_is(watched: Watched) -> None:
+    known = Known(watched.host.layout)
+    answers: dict[str, Any] = {**WELL, "/health": (200, '{"agent_id": "other"}')}
+    with http_server(answers) as (port, _asked):
+        watched.release(port)
+        for due in ({"/live", "/ready"}, {"/ready"}):
+            watched.round(known, due)
+            assert watched.record.state == "not ready"
+            assert "answered by agent 'other'" in watched.record.reason
+
+
+def test_an_altered_manifest_is_seen_by_who_has_read_it_before(watched: Watched) -> None:
+    known = Known(watched.host.layout)
+    with http_server(WELL) as (port, asked):
+        watched.release(port)
+        watched.round(known)
+        asked.clear()
+        release = states.load(watched.host.layout).release(KEY) or ""
+        path = watched.host.layout.release(KEY, release) / "manifest.json"
+        path.write_text(path.read_text() + " ")
+        watched.round(known)
+        assert asked == []  # `muster status` says that it is damaged
 
 
 def test_who_is_stuck_is_restarted_once_and_told_once(
@@ -276,20 +357,11 @@ def test_who_connects_again_to_a_broker_that_is_back_has_a_while(
     assert [one["state"] for one in watched.told] == ["not ready"]
 
 
-class Rude(socketserver.BaseRequestHandler):
-    """What it says is no HTTP, and holds a secret of its own."""
-
-    def handle(self) -> None:
-        self.request.recv(4096)
-        self.request.sendall(b"canary-of-today\r\n\r\n")
-
-
 def test_a_secret_in_an_answer_reaches_nobody(watched: Watched, capsys: pytest.CaptureFixture[str]) -> None:
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Rude) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
-        watched.release(server.server_address[1])
+    cut_in_the_middle = "#" * 190 + "canary-of-today"
+    with http_server({**WELL, "/ready": (503, cut_in_the_middle)}) as (port, _asked):
+        watched.release(port)
         watched.round()
-        server.shutdown()
     kept = (watched.host.layout.run / "health.json").read_text()
     assert "********" in watched.told[0]["message"]
     assert "canary" not in kept + capsys.readouterr().out + json.dumps(watched.told)

@@ -9,7 +9,12 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.muster.agents.plugins.module_utils.engine.mask import masked, secret_values
+from ansible_collections.muster.agents.plugins.module_utils.engine.mask import (
+    HIDDEN,
+    masked,
+    secret_values,
+    shortened,
+)
 from tests.unit.plugins.builders import few
 
 # No part of what hides them.
@@ -46,3 +51,21 @@ def test_short_values_do_not_blot_out_ordinary_words() -> None:
 def test_the_secrets_of_all_agents_are_hidden() -> None:
     values = secret_values({"agents/a": {"X": "canary-one"}, "agents/b": {"X": "canary-two"}})
     assert masked("canary-one canary-two", values) == "******** ********"
+
+
+@few
+@given(secrets, st.integers(0, 60))
+def test_no_more_of_a_secret_is_left_in_a_shortened_text_than_may_be_shown(secret: str, most: int) -> None:
+    line = hidden(shortened(f"refused:\n\tthe key {secret} is old", most), secret)
+    secret = " ".join(secret.split())
+    assert len(line.replace(HIDDEN, "")) <= most + 1
+    assert all(secret[:length] not in line for length in range(6, len(secret) + 1))
+
+
+def test_a_short_text_is_only_brought_onto_one_line() -> None:
+    assert shortened("no\n\tbroker ", 9) == "no broker"
+    assert shortened("no broker", 8) == "no broke…"
+
+
+def test_a_secret_of_blanks_blots_out_no_words() -> None:
+    assert hidden("the key is old", "       ", "a     b") == "the key is old"

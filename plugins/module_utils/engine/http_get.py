@@ -1,0 +1,167 @@
+# Copyright: muster.agents contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""GET requests to one agent, one after the other on one connection, each within its time.
+
+A host's agents are asked every few seconds: `http.client` takes several times as long for a question, most of it to parse
+headers that nobody reads, and bounds the time between two bytes instead of the time that an answer takes.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from typing import NamedTuple
+
+_LONGEST = 64 * 1024  # bytes of headers, and of a body: the rest of it is not read
+_STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: [^\r\n]*)?\r?\n")
+_END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
+_WITHOUT_BODY = (204, 304)
+
+
+class NoAnswer(Exception):
+    """Nothing answered in time, or nothing that speaks HTTP; the message says what was there instead."""
+
+
+class Answer(NamedTuple):
+    """`last`: nothing more can be asked on this connection."""
+
+    status: int
+    body: bytes
+    last: bool
+
+
+class Asked:
+    """An agent that is being asked: a context, which ends the connection."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host, self._port = host, port
+        self._connection: socket.socket | None = None
+
+    def __enter__(self) -> Asked:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._close()
+
+    def get(self, path: str, timeout: float) -> Answer:
+        """Ask once, `timeout` seconds for all of it. Raises NoAnswer."""
+        deadline = time.monotonic() + timeout
+        try:
+            if self._connection is not None:
+                # It may have been closed since the last answer, which is the other side's right.
+                answer = self._exchange(path, deadline)
+                if answer is not None:
+                    return answer
+                self._close()
+            self._connection = socket.create_connection((self._host, self._port), _left(deadline))
+            answer = self._exchange(path, deadline)
+        except OSError as error:
+            self._close()
+            raise NoAnswer(error.strerror or str(error) or type(error).__name__) from None
+        except NoAnswer:
+            self._close()
+            raise
+        if answer is None:
+            self._close()
+            raise NoAnswer("it hung up")
+        return answer
+
+    def _exchange(self, path: str, deadline: float) -> Answer | None:
+        """None where the other side hung up before it said anything."""
+        connection = self._connection
+        assert connection is not None
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        request = f"GET {path} HTTP/1.1\r\nHost: {host}:{self._port}\r\nAccept: */*\r\n\r\n"
+        data = b""
+        try:
+            connection.settimeout(_left(deadline))
+            connection.sendall(request.encode())
+            while True:
+                connection.settimeout(_left(deadline))
+                part = connection.recv(65536)
+                data += part
+                found = answer(data, ended=not part)
+                if found is not None or not part:
+                    break
+        except ConnectionError:
+            if data:
+                raise
+            return None
+        if found is not None and found.last:
+            self._close()
+        if found is None and data:
+            raise NoAnswer("it hung up in the middle of its answer")
+        return found
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise socket.timeout("timed out")
+    return left
+
+
+def answer(data: bytes, ended: bool) -> Answer | None:
+    """The answer that these bytes are, None while there is more of it to come. `ended`: nothing more will come.
+
+    Raises NoAnswer where it is none, or one that is too long.
+    """
+    end = _END_OF_HEADERS.search(data)
+    status = _STATUS.match(data)
+    if status is None and (end or (ended and data) or b"\n" in data):
+        raise NoAnswer("it does not speak HTTP")
+    if end is None or status is None:
+        if len(data) > _LONGEST:
+            raise NoAnswer(f"its headers are longer than {_LONGEST} bytes")
+        return None
+    code = int(status[1])
+    headers = _headers(data[status.end() : end.start()])
+    body, last = data[end.end() :], b"close" in headers.get(b"connection", b"") or data[7:8] == b"0"
+    if code < 200:  # on its way
+        return answer(body, ended)
+    if code in _WITHOUT_BODY:
+        return Answer(code, b"", last)
+    if len(body) > _LONGEST:
+        return Answer(code, body[:_LONGEST], True)
+    if b"chunked" in headers.get(b"transfer-encoding", b""):
+        whole = _joined(body)
+        return None if whole is None else Answer(code, whole, last)
+    length = headers.get(b"content-length")
+    if length is not None:
+        if not length.isdigit():
+            raise NoAnswer("it does not speak HTTP")
+        return Answer(code, body[: int(length)], last) if len(body) >= int(length) else None
+    return Answer(code, body, True) if ended else None
+
+
+def _headers(lines: bytes) -> dict[bytes, bytes]:
+    """By name; both in lower case."""
+    pairs = (line.partition(b":") for line in lines.lower().splitlines())
+    return {name.strip(): value.strip() for name, _colon, value in pairs}
+
+
+def _joined(body: bytes) -> bytes | None:
+    """The chunks of a body in one, None while the last one is not there."""
+    whole = b""
+    while True:
+        size, newline, rest = body.partition(b"\r\n")
+        if not newline:
+            return None
+        try:
+            length = int(size.split(b";")[0].strip(), 16)
+        except ValueError:
+            raise NoAnswer("it does not speak HTTP") from None
+        if length < 0:
+            raise NoAnswer("it does not speak HTTP")
+        if length == 0:
+            return whole if b"\r\n" in rest else None
+        if len(rest) < length + 2:
+            return None
+        whole += rest[:length]
+        body = rest[length + 2 :]
