@@ -10,11 +10,6 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.muster.agents.plugins.module_utils.engine.compare import (
-    BROKER_RESTARTED,
-    DRIFT,
-    RESTART,
-)
 from ansible_collections.muster.agents.plugins.module_utils.engine.layout import workload_key
 from ansible_collections.muster.agents.plugins.module_utils.engine.manifest import (
     POST_RELEASE,
@@ -22,6 +17,11 @@ from ansible_collections.muster.agents.plugins.module_utils.engine.manifest impo
     release_id,
 )
 from ansible_collections.muster.agents.plugins.module_utils.engine.outcome import REFUSED, RELEASED
+from ansible_collections.muster.agents.plugins.module_utils.engine.reasons import (
+    BROKER_RESTARTED,
+    DRIFT,
+    RESTART,
+)
 from ansible_collections.muster.agents.plugins.plugin_utils import artifacts
 from ansible_collections.muster.agents.plugins.plugin_utils.broker import (
     BROKER,

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 from ansible.utils.display import Display
 
-from ansible_collections.muster.agents.plugins.module_utils.engine.compare import CREDENTIALS, RESTART
 from ansible_collections.muster.agents.plugins.module_utils.engine.layout import workload_key
 from ansible_collections.muster.agents.plugins.module_utils.engine.outcome import RELEASED
+from ansible_collections.muster.agents.plugins.module_utils.engine.reasons import CREDENTIALS, RESTART
 from ansible_collections.muster.agents.plugins.plugin_utils.broker import (
     BROKER,
     DEADLINE,

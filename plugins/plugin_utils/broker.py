@@ -8,16 +8,15 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.muster.agents.plugins.module_utils.engine import manifest
 from ansible_collections.muster.agents.plugins.module_utils.engine.files import sha256_bytes
-from ansible_collections.muster.agents.plugins.plugin_utils import bridges, certificates
+from ansible_collections.muster.agents.plugins.plugin_utils import bridges
 from ansible_collections.muster.agents.plugins.plugin_utils.bridges import Bridge, Link
-from ansible_collections.muster.agents.plugins.plugin_utils.certificates import Material
 from ansible_collections.muster.agents.plugins.plugin_utils.diagnostics import Diagnostic, InputError
 from ansible_collections.muster.agents.plugins.plugin_utils.host_call import templated
 from ansible_collections.muster.agents.plugins.plugin_utils.mosquitto import (
@@ -35,6 +34,9 @@ from ansible_collections.muster.agents.plugins.plugin_utils.mosquitto import (
     secret_mark,
 )
 from ansible_collections.muster.agents.plugins.plugin_utils.secret_rule import complaint
+
+if TYPE_CHECKING:
+    from ansible_collections.muster.agents.plugins.plugin_utils.certificates import Material
 
 BROKER = "mosquitto"
 DEADLINE = 30.0  # seconds in which a broker has to take connections
@@ -103,7 +105,11 @@ def broker_given(action: ActionBase, options: Mapping[str, Any], variables: Mapp
     warnings = list(material.warnings) if material else []
 
     def trusted(name: str) -> str:
-        text, about = certificates.trusted(controller_file(variables, name)) if name else ("", [])
+        if not name:
+            return ""
+        from ansible_collections.muster.agents.plugins.plugin_utils import certificates
+
+        text, about = certificates.trusted(controller_file(variables, name))
         warnings.extend(about)
         return text
 
@@ -158,6 +164,9 @@ def _material(
         raise ValueError(f"mosquitto_tls is {options['tls']!r}; it must be one of {', '.join(TLS)}")
     if options["tls"] == TLS_NONE:
         return None
+    # Without TLS nobody waits for it: Ansible compiles what it imports on every run.
+    from ansible_collections.muster.agents.plugins.plugin_utils import certificates
+
     template = action._templar.template
     host = str(variables["inventory_hostname"])
     given = {name: template(variables[name]) for name in ADDRESSES if variables.get(name)}

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import manifest, secret_files, systemd
-from .compare import NOT_RECORDED, RECORD, RELOAD, RESTART, Change, owed_file
+from .compare import Change, owed_file
 from .errors import EngineError
 from .files import remove
 from .gate import Watch, start_and_gate
 from .layout import Layout
 from .manifest import Manifest
 from .outcome import FAILED, RELEASED, REMOVED, REVERTED, Outcome
+from .reasons import NOT_RECORDED, RECORD, RELOAD, RESTART
 from .state import State, released_before
 from .switch import Swap, forget, from_dict, register, stop, undo
 from .systemd import Unit

@@ -21,20 +21,24 @@ from .files import File, read_bytes, read_link, sha256_file
 from .hold import held
 from .layout import Layout
 from .manifest import Install, Manifest
+from .reasons import (
+    CREDENTIALS,
+    DRIFT,
+    MASKED,
+    NEEDS,
+    NOT_RECORDED,
+    NOTHING,
+    OWED,
+    RECORD,
+    RELOAD,
+    RESTART,
+    RUNTIME_ALTERED,
+    RUNTIME_GONE,
+    SECRETS_ALTERED,
+)
 from .request import Wanted
 from .state import State, load
 from .systemd import Unit
-
-NOTHING, RECORD, RELOAD, RESTART = "nothing", "record", "reload", "restart"
-_RANKS = (NOTHING, RECORD, RELOAD, RESTART)
-CREDENTIALS = "the key of all passwords"
-DRIFT = "drift: "  # begins every reason that only a change by hand explains
-RUNTIME_ALTERED, RUNTIME_GONE = DRIFT + "runtime program altered", DRIFT + "the runtime is gone"
-MASKED = DRIFT + "masked"
-SECRETS_ALTERED = DRIFT + manifest.SECRETS
-NOT_RECORDED = "not recorded"
-BROKER_RESTARTED = "the broker was restarted"
-OWED = "mended, not restarted since"
 
 
 @dataclass
@@ -57,7 +61,7 @@ class Change:
 
     def needs(self, reason: str, action: str = RESTART) -> None:
         self.reasons.append(reason)
-        self.action = max(self.action, action, key=_RANKS.index)
+        self.action = max(self.action, action, key=NEEDS.index)
 
     @property
     def name(self) -> str:

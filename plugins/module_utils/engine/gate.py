@@ -17,11 +17,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from . import systemd
-from .compare import RELOAD, RESTART
 from .errors import EngineError
 from .http_get import Asked, NoAnswer
 from .manifest import Gate, Manifest
 from .mask import shortened
+from .reasons import RELOAD, RESTART
 from .systemd import Unit
 
 _TICK = 0.2

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from . import hold, manifest, names, releases, secret_files, systemd
-from .compare import RESTART
 from .errors import EngineError
 from .gate import Watch, start_and_gate
 from .layout import Layout
 from .lock import locked
 from .mask import masked
+from .reasons import RESTART
 from .recover import recover
 from .request import Request
 from .state import State, load, record, save

@@ -9,7 +9,8 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from .compare import NOTHING, Change
+from .compare import Change
+from .reasons import NOTHING
 
 _LISTEN = "0A"
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from . import compare, health_timer, ports, rotation, secret_files, systemd
 from .check import check
-from .compare import BROKER_RESTARTED, DRIFT, NOTHING, RECORD, RELOAD, RESTART, Change, owed_file
+from .compare import Change, owed_file
 from .errors import EngineError
 from .files import write
 from .install import install
@@ -26,6 +26,7 @@ from .mask import masked, secret_values
 from .outcome import REFUSED, RELEASED, Outcome
 from .presence import twin
 from .prune import prune
+from .reasons import BROKER_RESTARTED, DRIFT, NOTHING, RECORD, RELOAD, RESTART
 from .recover import recover
 from .request import Request, Wanted
 from .retire import moved_away, orphans

@@ -39,7 +39,6 @@ from . import (
     systemd,
 )
 from .backup import TOKEN, data_folders
-from .compare import RESTART
 from .errors import EngineError
 from .files import beside, fsync_directory, make_directory, remove, sha256_file, write
 from .gate import Watch, start_and_gate
@@ -50,6 +49,7 @@ from .manifest import Manifest
 from .mask import secret_values
 from .outcome import FAILED, REFUSED, RELEASED, UNCHANGED, Outcome
 from .prune import prune
+from .reasons import RESTART
 from .recover import recover
 from .request import Request, Wanted
 from .retire import remove_one

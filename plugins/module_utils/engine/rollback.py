@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import compare, envfile, hold, manifest, names, ports, releases, secret_files, systemd
-from .compare import NOTHING, RESTART, Change
+from .compare import Change
 from .errors import EngineError
 from .layout import KINDS, Layout
 from .lock import locked
@@ -17,6 +17,7 @@ from .manifest import Manifest
 from .mask import secret_values
 from .outcome import REFUSED, Outcome
 from .presence import twin
+from .reasons import NOTHING, RESTART
 from .recover import recover
 from .request import Request, Wanted
 from .state import State, load

@@ -13,11 +13,12 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 
 from . import manifest, releases, secret_files
-from .compare import NOTHING, SECRETS_ALTERED, Change
+from .compare import Change
 from .errors import EngineError
 from .files import remove
 from .layout import Layout, workload_key
 from .manifest import SECRETS, Manifest
+from .reasons import NOTHING, SECRETS_ALTERED
 from .request import Request, Wanted
 from .state import State, load
 

@@ -31,7 +31,7 @@ from pathlib import Path
 
 from . import health_timer, hold, hooks, manifest, secret_files, secret_installs, systemd
 from .commit import Failure, Touched, commit, revert
-from .compare import MASKED, NOTHING, RECORD, Change
+from .compare import Change
 from .errors import EngineError
 from .gate import Watch, start_and_gate
 from .layout import Layout
@@ -40,6 +40,7 @@ from .mask import masked
 from .outcome import FAILED, REFUSED, RELEASED, UNCHANGED, Outcome
 from .presence import clear
 from .prune import prune
+from .reasons import MASKED, NOTHING, RECORD
 from .recover import revert_open
 from .request import KEEP
 from .room import Need, require_room

@@ -15,17 +15,12 @@ from ansible_collections.muster.agents.plugins.module_utils.engine.commit import
     touched_by,
     way_back,
 )
-from ansible_collections.muster.agents.plugins.module_utils.engine.compare import (
-    RECORD,
-    RELOAD,
-    RESTART,
-    Change,
-    owed_file,
-)
+from ansible_collections.muster.agents.plugins.module_utils.engine.compare import Change, owed_file
 from ansible_collections.muster.agents.plugins.module_utils.engine.errors import EngineError
 from ansible_collections.muster.agents.plugins.module_utils.engine.gate import Watch
 from ansible_collections.muster.agents.plugins.module_utils.engine.layout import Layout
 from ansible_collections.muster.agents.plugins.module_utils.engine.outcome import RELEASED, Outcome
+from ansible_collections.muster.agents.plugins.module_utils.engine.reasons import RECORD, RELOAD, RESTART
 from ansible_collections.muster.agents.plugins.module_utils.engine.state import State, record
 from ansible_collections.muster.agents.plugins.module_utils.engine.switch import Swap
 from ansible_collections.muster.agents.plugins.module_utils.engine.systemd import Unit

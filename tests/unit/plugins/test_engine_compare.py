@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 
 from ansible_collections.muster.agents.plugins.module_utils.engine import compare
-from ansible_collections.muster.agents.plugins.module_utils.engine.compare import (
+from ansible_collections.muster.agents.plugins.module_utils.engine.compare import Change, Runtimes
+from ansible_collections.muster.agents.plugins.module_utils.engine.layout import Layout
+from ansible_collections.muster.agents.plugins.module_utils.engine.reasons import (
+    CREDENTIALS,
     NOTHING,
     RECORD,
     RELOAD,
     RESTART,
-    Change,
-    Runtimes,
 )
-from ansible_collections.muster.agents.plugins.module_utils.engine.layout import Layout
 from ansible_collections.muster.agents.plugins.module_utils.engine.request import Wanted
 from ansible_collections.muster.agents.plugins.module_utils.engine.stage import stage_release
 from ansible_collections.muster.agents.plugins.module_utils.engine.state import State, save
@@ -111,7 +111,7 @@ def test_a_runtime_that_is_gone_is_noticed(layout: Layout) -> None:
 
 def test_a_new_key_of_the_broker_is_told_from_new_users(layout: Layout) -> None:
     deploy(layout, wanted(credentials="11111111"))
-    assert compare.CREDENTIALS in seen(layout, wanted(credentials="22222222"))[1]
+    assert CREDENTIALS in seen(layout, wanted(credentials="22222222"))[1]
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.muster.agents.plugins.module_utils.engine.compare import RECORD, RELOAD, RESTART
 from ansible_collections.muster.agents.plugins.module_utils.engine.gate import Watch, judge, probe
+from ansible_collections.muster.agents.plugins.module_utils.engine.reasons import RECORD, RELOAD, RESTART
 from ansible_collections.muster.agents.plugins.module_utils.engine.systemd import Unit
 from tests.unit.plugins.builders import RUNNING, gate, http_server, with_gate
 

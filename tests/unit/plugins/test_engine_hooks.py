@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.muster.agents.plugins.module_utils.engine import hooks
-from ansible_collections.muster.agents.plugins.module_utils.engine.compare import RESTART, Change
+from ansible_collections.muster.agents.plugins.module_utils.engine.compare import Change
+from ansible_collections.muster.agents.plugins.module_utils.engine.reasons import RESTART
 from tests.unit.plugins.builders import KEY, wanted
 
 

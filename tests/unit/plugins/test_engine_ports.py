@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from ansible_collections.muster.agents.plugins.module_utils.engine.compare import NOTHING, RESTART, Change
+from ansible_collections.muster.agents.plugins.module_utils.engine.compare import Change
 from ansible_collections.muster.agents.plugins.module_utils.engine.ports import conflicts
+from ansible_collections.muster.agents.plugins.module_utils.engine.reasons import NOTHING, RESTART
 from tests.unit.plugins.builders import KEY, with_gate
 
 LISTENER = """

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from ansible_collections.muster.agents.plugins.module_utils.engine import prune
 from ansible_collections.muster.agents.plugins.module_utils.engine.commit import commit
-from ansible_collections.muster.agents.plugins.module_utils.engine.compare import RESTART, Change
+from ansible_collections.muster.agents.plugins.module_utils.engine.compare import Change
 from ansible_collections.muster.agents.plugins.module_utils.engine.files import link
 from ansible_collections.muster.agents.plugins.module_utils.engine.gate import Watch
 from ansible_collections.muster.agents.plugins.module_utils.engine.layout import Layout
 from ansible_collections.muster.agents.plugins.module_utils.engine.manifest import Manifest
 from ansible_collections.muster.agents.plugins.module_utils.engine.outcome import Outcome
+from ansible_collections.muster.agents.plugins.module_utils.engine.reasons import RESTART
 from ansible_collections.muster.agents.plugins.module_utils.engine.stage import stage_release, stage_runtimes
 from ansible_collections.muster.agents.plugins.module_utils.engine.state import State
 from tests.unit.plugins.builders import KEY, TEXTS, few, sha256, wanted

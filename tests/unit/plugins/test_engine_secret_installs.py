@@ -11,14 +11,11 @@ from typing import Any
 import pytest
 
 from ansible_collections.muster.agents.plugins.module_utils.engine import drift, manifest, switch
-from ansible_collections.muster.agents.plugins.module_utils.engine.compare import (
-    RELOAD,
-    RESTART,
-    current_release,
-)
+from ansible_collections.muster.agents.plugins.module_utils.engine.compare import current_release
 from ansible_collections.muster.agents.plugins.module_utils.engine.errors import EngineError
 from ansible_collections.muster.agents.plugins.module_utils.engine.files import sha256_file
 from ansible_collections.muster.agents.plugins.module_utils.engine.layout import Layout
+from ansible_collections.muster.agents.plugins.module_utils.engine.reasons import RELOAD, RESTART
 from ansible_collections.muster.agents.plugins.module_utils.engine.request import Wanted
 from ansible_collections.muster.agents.plugins.module_utils.engine.stage import stage_release
 from ansible_collections.muster.agents.plugins.module_utils.engine.state import State, load, save
