@@ -17,7 +17,7 @@ from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 from ansible.utils.display import Display
 
-from ansible_collections.muster.agents.plugins.plugin_utils import bridges, certificates, schema_check
+from ansible_collections.muster.agents.plugins.plugin_utils import bridges, schema_check
 from ansible_collections.muster.agents.plugins.plugin_utils.broker import (
     ADDRESSES,
     URL_OPTIONS,
@@ -235,6 +235,9 @@ def _broker_ca(options: Mapping[str, Any], variables: Mapping[str, Any], problem
             raise ValueError(f"mqtt_broker_url is {url}, over which nothing is verified; write mqtts://")
         # The implicit localhost that validates belongs to no inventory.
         base = {"inventory_dir": variables.get("inventory_dir") or next(iter(_folders(variables)), None)}
+        # Here, for who has no CA should not wait for Ansible to compile it.
+        from ansible_collections.muster.agents.plugins.plugin_utils import certificates
+
         text, warnings = certificates.trusted(controller_file(base, name))
     except ValueError as error:
         problems.append(fleet_error("MA430", _BROKER_CA, str(error)))
