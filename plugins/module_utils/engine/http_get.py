@@ -48,51 +48,45 @@ class Asked:
         """Ask once, `timeout` seconds for all of it. Raises NoAnswer."""
         deadline = time.monotonic() + timeout
         try:
-            if self._connection is not None:
-                # It may have been closed since the last answer, which is the other side's right.
-                answer = self._exchange(path, deadline)
-                if answer is not None:
-                    return answer
+            found = self._ask(self._connection, path, deadline) if self._connection else None
+            if found is None:  # there is no connection, or the other side has closed it since its last answer
                 self._close()
-            self._connection = socket.create_connection((self._host, self._port), _left(deadline))
-            answer = self._exchange(path, deadline)
+                self._connection = socket.create_connection((self._host, self._port), _left(deadline))
+                found = self._ask(self._connection, path, deadline)
+            if found is None:
+                raise NoAnswer("it hung up")
         except OSError as error:
             self._close()
             raise NoAnswer(error.strerror or str(error) or type(error).__name__) from None
         except NoAnswer:
             self._close()
             raise
-        if answer is None:
+        if found.last:
             self._close()
-            raise NoAnswer("it hung up")
-        return answer
+        return found
 
-    def _exchange(self, path: str, deadline: float) -> Answer | None:
+    def _ask(self, connection: socket.socket, path: str, deadline: float) -> Answer | None:
         """None where the other side hung up before it said anything."""
-        connection = self._connection
-        assert connection is not None
         host = f"[{self._host}]" if ":" in self._host else self._host
-        request = f"GET {path} HTTP/1.1\r\nHost: {host}:{self._port}\r\nAccept: */*\r\n\r\n"
         data = b""
         try:
             connection.settimeout(_left(deadline))
-            connection.sendall(request.encode())
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}:{self._port}\r\n\r\n".encode())
             while True:
                 connection.settimeout(_left(deadline))
                 part = connection.recv(65536)
                 data += part
                 found = answer(data, ended=not part)
-                if found is not None or not part:
+                if found is not None:
+                    return found
+                if not part:
                     break
         except ConnectionError:
             if data:
                 raise
-            return None
-        if found is not None and found.last:
-            self._close()
-        if found is None and data:
+        if data:
             raise NoAnswer("it hung up in the middle of its answer")
-        return found
+        return None
 
     def _close(self) -> None:
         if self._connection is not None:
