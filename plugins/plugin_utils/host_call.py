@@ -1,6 +1,11 @@
 # Copyright: muster.agents contributors
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""From the controller to the engine on a host and back: one module call, secrets apart from everything else."""
+"""From the controller to the engine on a host and back: one command, secrets apart from everything else.
+
+The engine that is installed there is asked as Ansible runs a module by pipelining: one command, its input on the pipe, nothing
+written. Where that is not to be had, or the host has no or another engine, the module engine_call brings both together; it takes
+longer, for with each module Ansible's own library travels and is compiled.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +24,7 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.muster.agents.plugins.module_utils.engine import request as engine_request
-from ansible_collections.muster.agents.plugins.module_utils.engine.layout import workload_key
+from ansible_collections.muster.agents.plugins.module_utils.engine.layout import Layout, workload_key
 from ansible_collections.muster.agents.plugins.module_utils.engine.manifest import POST_RELEASE
 from ansible_collections.muster.agents.plugins.module_utils.engine.outcome import (
     FAILED,
@@ -68,36 +73,78 @@ def call_engine(
         **request,
         "who": {**_who(), **request.get("who", {})},
     }
-    archive, digest = engine_archive()
-    arguments = {
-        "engine_sha256": digest,
-        "request": packed(json.dumps(whole).encode()),
-        "secrets": packed(json.dumps(secrets).encode()),
-    }
-    report = _ask(action, task_vars, arguments)
-    if report.get("kind") == _NO_ENGINE:
-        report = _ask(action, task_vars, {**arguments, "engine": packed(archive)})
+    try:
+        at_once = action._is_pipelining_enabled("new")
+        report = _ask_installed(action, {**whole, "secrets": secrets}) if at_once else None
+        if report is None:
+            report = _ask_by_module(action, task_vars, whole, secrets, bring=at_once)
+    except AnsibleConnectionFailure as error:
+        raise HostRefused(f"unreachable: {' '.join(str(error).split())}", UNREACHABLE) from None
     if "error" in report:
         raise HostRefused(report["error"], report.get("kind", "refused"))
     return report
 
 
-def _ask(action: ActionBase, task_vars: Mapping[str, Any], arguments: Mapping[str, str]) -> dict[str, Any]:
+def _ask_installed(action: ActionBase, request: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The report of the host's own engine; None where there is none that runs, or another one than travels with us."""
+    command = f"{Layout().engine} apply --engine {engine_archive()[1]}"
+    done = action._low_level_execute_command(command, in_data=zlib.compress(_as_json(request)))
+    report = _last_document(done["stdout"])
+    if report is None and (signalled := _killed(done["rc"])):
+        raise HostRefused(signalled)
+    return report
+
+
+def _last_document(output: str) -> dict[str, Any] | None:
+    """What the engine printed, below whatever a shell's start-up files have to say."""
+    lines = output.splitlines()
     try:
-        result = action._execute_module(
-            module_name=_MODULE, module_args=dict(arguments), task_vars=dict(task_vars)
-        )
-    except AnsibleConnectionFailure as error:
-        raise HostRefused(f"unreachable: {' '.join(str(error).split())}", UNREACHABLE) from None
+        document = json.loads(lines[-1]) if lines else None
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _ask_by_module(
+    action: ActionBase,
+    task_vars: Mapping[str, Any],
+    request: Mapping[str, Any],
+    secrets: Mapping[str, Mapping[str, str]],
+    bring: bool,
+) -> dict[str, Any]:
+    """`bring`: the host is known to lack the engine, which then comes with the request."""
+    archive, digest = engine_archive()
+    arguments = {
+        "engine_sha256": digest,
+        "request": packed(_as_json(request)),
+        "secrets": packed(_as_json(secrets)),
+    }
+    if not bring:
+        report = _run_module(action, task_vars, arguments)
+        if report.get("kind") != _NO_ENGINE:
+            return report
+    return _run_module(action, task_vars, {**arguments, "engine": packed(archive)})
+
+
+def _run_module(
+    action: ActionBase, task_vars: Mapping[str, Any], arguments: Mapping[str, str]
+) -> dict[str, Any]:
+    result = action._execute_module(
+        module_name=_MODULE, module_args=dict(arguments), task_vars=dict(task_vars)
+    )
     report = result.get("report")
     if not isinstance(report, dict):
         raise HostRefused(_one_line(result), "unsupported" if _no_python(result) else "refused")
     return report
 
 
+def _as_json(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document).encode()
+
+
 def packed(data: bytes) -> str:
     """As the module engine_call takes it."""
-    return base64.b64encode(zlib.compress(data, 6)).decode()
+    return base64.b64encode(zlib.compress(data)).decode()
 
 
 def _who() -> dict[str, str]:
@@ -124,11 +171,17 @@ def _one_line(result: Mapping[str, Any]) -> str:
         return "Python 3.9 or newer is needed on the host" + (
             f": Ansible says: {found.group(0)}" if found else "; none was found"
         )
-    status = result.get("rc")
-    if isinstance(status, int) and _KILLED < status <= _KILLED + signal.SIGRTMAX:
-        return f"the engine was killed there by signal {status - _KILLED}; the next call brings what is unfinished to its end"
+    if signalled := _killed(result.get("rc")):
+        return signalled
     lines = [line for line in _words(result).splitlines() if line.strip()]
     return lines[0] if lines else "the host gave no answer"
+
+
+def _killed(status: Any) -> str:
+    """What to say where a shell's exit status means that a signal ended its program; nothing where it does not."""
+    if not (isinstance(status, int) and _KILLED < status <= _KILLED + signal.SIGRTMAX):
+        return ""
+    return f"the engine was killed there by signal {status - _KILLED}; the next call brings what is unfinished to its end"
 
 
 def missing(what: str, name: str) -> dict[str, str]:

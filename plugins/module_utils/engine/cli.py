@@ -13,7 +13,9 @@ import os
 import socket
 import sys
 import traceback
+import zlib
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from . import (
@@ -40,6 +42,7 @@ from . import (
     systemd,
 )
 from .errors import Busy, EngineError, NoRoom, Unsupported
+from .files import sha256_bytes
 from .layout import Layout
 from .lock import locked
 from .options import parser
@@ -295,10 +298,25 @@ def _checked(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _apply(layout: Layout, options: argparse.Namespace) -> int:
-    """Always exits 0 with a JSON report on standard output, so that the caller need not guess from words."""
-    text = sys.stdin.read()
+    """A JSON report on standard output and exit code 0, so that the caller need not guess from words.
+
+    Raises EngineError, and there is no report, where `--engine` asks for another engine or this user may not carry it out.
+    """
+    text = sys.stdin.read() if options.engine is None else _for_this_engine(options.engine)
     _say(json.dumps(_reported(lambda: request.parse(text), lambda asked: _dispatch(layout, asked, text))))
     return 0
+
+
+def _for_this_engine(digest: str) -> str:
+    """The request from standard input, deflated. Raises EngineError."""
+    if os.geteuid() != 0:
+        raise NotRoot("only root can carry out a request")
+    if sha256_bytes(Path(sys.argv[0]).read_bytes()) != digest:
+        raise EngineError("the request is for another engine")
+    try:
+        return zlib.decompress(sys.stdin.buffer.read()).decode()
+    except (zlib.error, UnicodeDecodeError) as error:
+        raise EngineError(f"not a request: {error}") from None
 
 
 def _carry_on(layout: Layout, options: argparse.Namespace) -> int:

@@ -108,7 +108,12 @@ def parser() -> Parser:
     completion = commands.add_parser("completion", help="print the shell's completion of this command")
     completion.add_argument("shell", choices=("bash", "zsh"))
 
-    commands.add_parser("apply", help="carry out a request from standard input (for the controller)")
+    apply = commands.add_parser("apply", help="carry out a request from standard input (for the controller)")
+    apply.add_argument(
+        "--engine",
+        metavar="SHA256",
+        help="the request is deflated, and for this very engine; another one refuses it",
+    )
     # The following are for programs, and the help does not list them.
     carry_on = commands.add_parser("carry-on")
     carry_on.add_argument("scratch", type=Path)

@@ -10,11 +10,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import zlib
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.muster.agents.plugins.module_utils.engine import VERSION, cli
+from ansible_collections.muster.agents.plugins.module_utils.engine import request as engine_request
 from ansible_collections.muster.agents.plugins.plugin_utils.engine_archive import engine_archive
 from tests.unit.plugins.builders import REPOSITORY, raw_manifest, sha256, with_collection
 
@@ -163,6 +166,52 @@ def test_garbage_gets_an_error_and_no_traceback(archive: Path) -> None:
     done = run(archive, "apply", text="garbage")
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["error"].startswith("not a request: ")
+
+
+def ask(archive: Path, digest: str, request: bytes) -> tuple[int, str, str]:
+    command = [sys.executable, str(archive), "apply", "--engine", digest]
+    done = subprocess.run(command, input=request, capture_output=True, timeout=60, check=False)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's requests are carried out")
+def test_a_request_for_this_engine_comes_deflated(archive: Path) -> None:
+    request = {"format": engine_request.FORMAT, "phase": "grüße\n\0"}
+    code, out, err = ask(archive, engine_archive()[1], zlib.compress(json.dumps(request).encode()))
+    assert (code, err) == (0, "")
+    assert json.loads(out) == {"error": f"unknown phase {request['phase']!r}", "kind": "refused"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's requests are carried out")
+@pytest.mark.parametrize(
+    ("digest", "request_bytes", "words"),
+    [
+        ("0" * 64, zlib.compress(b"{}"), "muster: the request is for another engine\n"),
+        (engine_archive()[1], b"{}", "muster: not a request: "),
+        (engine_archive()[1], zlib.compress(b"\xff"), "muster: not a request: "),
+    ],
+)
+def test_what_is_not_for_this_engine_gets_no_report(
+    archive: Path, digest: str, request_bytes: bytes, words: str
+) -> None:
+    code, out, err = ask(archive, digest, request_bytes)
+    assert (code, out) == (1, "")
+    assert err.startswith(words)
+    assert err.count("\n") == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="it becomes somebody else")
+def test_a_request_of_somebody_else_than_root_gets_no_report(archive: Path, tmp_path: Path) -> None:
+    readable = Path(tempfile.mkdtemp(dir="/tmp")) / "muster.pyz"
+    try:
+        readable.parent.chmod(0o755)
+        readable.write_bytes(archive.read_bytes())
+        command = ["/usr/bin/python3", "-I", str(readable), "apply", "--engine", engine_archive()[1]]
+        done = subprocess.run(command, input=b"", capture_output=True, timeout=60, check=False, user=65534)
+    finally:
+        shutil.rmtree(readable.parent)
+    assert (done.returncode, done.stdout) == (77, b"")
+    assert done.stderr == b"muster: only root can carry out a request\n"
 
 
 @pytest.mark.skipif(Path("/run/systemd/system").exists(), reason="systemd runs here")

@@ -65,6 +65,22 @@ def test_other_failures_are_told_in_their_first_line(result: dict[str, object], 
     assert host_call._one_line(result) == line
 
 
+@pytest.mark.parametrize(
+    ("output", "document"),
+    [
+        ('{"a": 1}\n', {"a": 1}),
+        ('Welcome to {this} host!\n\n{"a": 1}\n', {"a": 1}),
+        ("", None),
+        ("Welcome!\n", None),
+        ("[1]\n", None),
+        ('{"a": 1', None),
+        ('{"a": 1}\nSegmentation fault\n', None),
+    ],
+)
+def test_the_engines_answer_is_its_last_line(output: str, document: object) -> None:
+    assert host_call._last_document(output) == document
+
+
 def test_a_request_survives_its_journey() -> None:
     document = {"secrets": {"agents/w": {"A": "grüße\n\0"}}, "n": [1, None]}
     packed = host_call.packed(json.dumps(document).encode())
