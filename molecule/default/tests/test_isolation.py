@@ -56,6 +56,22 @@ def test_an_agent_cannot_write_to_the_host(researcher: fleet.Agent, folder: str)
     assert as_agent(researcher, f"touch {folder}/intruder") != 0
 
 
+def test_shared_memory_is_the_agents_own(researcher: fleet.Agent, neighbour: fleet.Agent) -> None:
+    assert as_agent(researcher, "echo here > /dev/shm/note") == 0
+    try:
+        assert as_agent(researcher, "test -e /dev/shm/note") == 0
+        assert as_agent(neighbour, "test -e /dev/shm/note") != 0
+        assert not researcher.machine.file("/dev/shm/note").exists
+    finally:
+        as_agent(researcher, "rm /dev/shm/note")
+
+
+def test_an_agent_cannot_reach_d_bus(researcher: fleet.Agent) -> None:
+    socket = "/run/dbus/system_bus_socket"
+    assert researcher.machine.file(socket).is_socket
+    assert as_agent(researcher, f"test -e {socket}") != 0
+
+
 def test_an_agent_can_write_its_own_data(researcher: fleet.Agent) -> None:
     state = f"/var/lib/{researcher.unit.removesuffix('.service')}"
     assert as_agent(researcher, f"touch {state}/note && rm {state}/note") == 0

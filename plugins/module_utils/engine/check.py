@@ -28,6 +28,8 @@ _SANDBOX = (
     "ProtectHome=yes",
     "PrivateTmp=yes",
     "PrivateDevices=yes",
+    "TemporaryFileSystem=/dev/shm:mode=1777,nosuid",
+    "InaccessiblePaths=-/run/dbus",
     # A check needs no network; what the network says is the gate's business.
     "PrivateNetwork=yes",
     "CapabilityBoundingSet=",

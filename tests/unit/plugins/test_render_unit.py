@@ -143,6 +143,8 @@ def test_it_runs_nobody_as_nothing_with_next_to_no_rights() -> None:
         "ProtectHome=yes",
         "PrivateTmp=yes",
         "PrivateDevices=yes",
+        "TemporaryFileSystem=/dev/shm:mode=1777,nosuid",
+        "InaccessiblePaths=-/run/dbus",
         "PrivateUsers=yes",
         "ProtectClock=yes",
         "ProtectHostname=yes",
