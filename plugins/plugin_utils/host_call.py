@@ -88,7 +88,7 @@ def call_engine(
 def _ask_installed(action: ActionBase, request: Mapping[str, Any]) -> dict[str, Any] | None:
     """The report of the host's own engine; None where there is none that runs, or another one than travels with us."""
     command = f"{Layout().engine} apply --engine {engine_archive()[1]}"
-    done = action._low_level_execute_command(command, in_data=zlib.compress(_as_json(request)))
+    done = action._low_level_execute_command(command, in_data=packed(_as_json(request)).encode())
     report = _last_document(done["stdout"])
     if report is None and (signalled := _killed(done["rc"])):
         raise HostRefused(signalled)
@@ -143,7 +143,7 @@ def _as_json(document: Mapping[str, Any]) -> bytes:
 
 
 def packed(data: bytes) -> str:
-    """As the module engine_call takes it."""
+    """As the engine and the module engine_call take it: text, for not every way to a host carries all bytes."""
     return base64.b64encode(zlib.compress(data)).decode()
 
 

@@ -8,6 +8,7 @@ Each command is a function here that asks the module of its name and prints what
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import os
 import socket
@@ -308,14 +309,14 @@ def _apply(layout: Layout, options: argparse.Namespace) -> int:
 
 
 def _for_this_engine(digest: str) -> str:
-    """The request from standard input, deflated. Raises EngineError."""
+    """The request from standard input, deflated and in base64. Raises EngineError."""
     if os.geteuid() != 0:
         raise NotRoot("only root can carry out a request")
     if sha256_bytes(Path(sys.argv[0]).read_bytes()) != digest:
         raise EngineError("the request is for another engine")
     try:
-        return zlib.decompress(sys.stdin.buffer.read()).decode()
-    except (zlib.error, UnicodeDecodeError) as error:
+        return zlib.decompress(base64.b64decode(sys.stdin.buffer.read())).decode()
+    except (zlib.error, ValueError) as error:
         raise EngineError(f"not a request: {error}") from None
 
 

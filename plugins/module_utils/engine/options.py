@@ -112,7 +112,7 @@ def parser() -> Parser:
     apply.add_argument(
         "--engine",
         metavar="SHA256",
-        help="the request is deflated, and for this very engine; another one refuses it",
+        help="the request is deflated, in base64, and for this very engine; another one refuses it",
     )
     # The following are for programs, and the help does not list them.
     carry_on = commands.add_parser("carry-on")

@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import zlib
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ import pytest
 from ansible_collections.muster.agents.plugins.module_utils.engine import VERSION, cli
 from ansible_collections.muster.agents.plugins.module_utils.engine import request as engine_request
 from ansible_collections.muster.agents.plugins.plugin_utils.engine_archive import engine_archive
+from ansible_collections.muster.agents.plugins.plugin_utils.host_call import packed
 from tests.unit.plugins.builders import REPOSITORY, raw_manifest, sha256, with_collection
 
 ENGINE = REPOSITORY / "plugins/module_utils/engine"
@@ -168,33 +168,35 @@ def test_garbage_gets_an_error_and_no_traceback(archive: Path) -> None:
     assert json.loads(done.stdout)["error"].startswith("not a request: ")
 
 
-def ask(archive: Path, digest: str, request: bytes) -> tuple[int, str, str]:
-    command = [sys.executable, str(archive), "apply", "--engine", digest]
-    done = subprocess.run(command, input=request, capture_output=True, timeout=60, check=False)
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
+def ask(archive: Path, digest: str, request: str) -> tuple[int, str, str]:
+    done = run(archive, "apply", "--engine", digest, text=request)
+    return done.returncode, done.stdout, done.stderr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's requests are carried out")
-def test_a_request_for_this_engine_comes_deflated(archive: Path) -> None:
+def test_a_request_for_this_engine_comes_packed(archive: Path) -> None:
     request = {"format": engine_request.FORMAT, "phase": "grüße\n\0"}
-    code, out, err = ask(archive, engine_archive()[1], zlib.compress(json.dumps(request).encode()))
+    code, out, err = ask(archive, engine_archive()[1], packed(json.dumps(request).encode()))
     assert (code, err) == (0, "")
     assert json.loads(out) == {"error": f"unknown phase {request['phase']!r}", "kind": "refused"}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's requests are carried out")
 @pytest.mark.parametrize(
-    ("digest", "request_bytes", "words"),
+    ("digest", "request_text", "words"),
     [
-        ("0" * 64, zlib.compress(b"{}"), "muster: the request is for another engine\n"),
-        (engine_archive()[1], b"{}", "muster: not a request: "),
-        (engine_archive()[1], zlib.compress(b"\xff"), "muster: not a request: "),
+        ("0" * 64, packed(b"{}"), "muster: the request is for another engine\n"),
+        (engine_archive()[1], "{}", "muster: not a request: "),
+        (engine_archive()[1], "é", "muster: not a request: "),
+        (engine_archive()[1], "", "muster: not a request: "),
+        (engine_archive()[1], packed(b"\xff"), "muster: not a request: "),
+        (engine_archive()[1], packed(b"{}" * 1000)[:-8], "muster: not a request: "),
     ],
 )
 def test_what_is_not_for_this_engine_gets_no_report(
-    archive: Path, digest: str, request_bytes: bytes, words: str
+    archive: Path, digest: str, request_text: str, words: str
 ) -> None:
-    code, out, err = ask(archive, digest, request_bytes)
+    code, out, err = ask(archive, digest, request_text)
     assert (code, out) == (1, "")
     assert err.startswith(words)
     assert err.count("\n") == 1
