@@ -49,10 +49,12 @@ class Outcome:
 
     def changed(self) -> dict[str, int]:
         """Host -> number of tasks that changed it."""
-        return {
-            host: int(count)
-            for host, count in re.findall(r"^(\S+) +: ok=\d+ +changed=(\d+)", self.output, re.M)
-        }
+        return self.recap("changed")
+
+    def recap(self, word: str) -> dict[str, int]:
+        """Host -> the number that Ansible's recap has for it under this word."""
+        found = re.findall(rf"^(\S+) +: ok=\d+.* {word}=(\d+)", self.output, re.M)
+        return {host: int(count) for host, count in found}
 
 
 @dataclass(frozen=True)

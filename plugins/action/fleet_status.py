@@ -11,7 +11,11 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.muster.agents.plugins.plugin_utils.status_table import is_half_moved, status_table
+from ansible_collections.muster.agents.plugins.module_utils.engine.outcome import REFUSED
+from ansible_collections.muster.agents.plugins.plugin_utils.host_action import DEFER
+from ansible_collections.muster.agents.plugins.plugin_utils.host_call import UNREACHABLE
+from ansible_collections.muster.agents.plugins.plugin_utils.status_table import status_table
+from ansible_collections.muster.agents.plugins.plugin_utils.status_verdicts import verdicts
 
 
 class ActionModule(ActionBase):
@@ -28,46 +32,40 @@ class ActionModule(ActionBase):
                 "fleet": {"type": "list", "elements": "str", "default": []},
                 "names": {"type": "list", "elements": "str", "default": []},
                 "format": {"type": "str", "default": "table", "choices": ["table", "json"]},
+                **DEFER,
             }
         )[1]
-        names = set(options["names"])
         answers = {host: options["found"].get(host) or {} for host in options["hosts"]}
-        agents = [
-            agent
-            for answer in answers.values()
-            for agent in answer.get("agents", ())
-            if not names or {agent["name"], agent["base"], agent["agent_id"]} & names
-        ]
-        silent = {host: _why(host, answer) for host, answer in answers.items() if "agents" not in answer}
+        names = set(options["names"])
+        answered = {
+            host: [
+                agent
+                for agent in answer["agents"]
+                if not names or {agent["name"], agent["base"], agent["agent_id"]} & names
+            ]
+            for host, answer in answers.items()
+            if "agents" in answer
+        }
+        silent = {host: _problem(host, answers[host]) for host in answers if host not in answered}
+        agents = [agent for found in answered.values() for agent in found]
         seen = {agent[key] for agent in agents for key in ("name", "base", "agent_id")}
         absent = sorted((names or set(options["fleet"])) - seen)
+        reasons = {host: told["msg"].removeprefix(f"{host}: ") for host, told in silent.items()}
         if options["format"] == "json":
-            Display().display(json.dumps({"agents": agents, "silent": silent, "absent": absent}, default=str))
+            document = {"agents": agents, "silent": reasons, "absent": absent}
+            Display().display(json.dumps(document, default=str))
         else:
-            Display().display(status_table(agents, silent, absent))
-        where = {f"{agent['name']} on {agent['host']}": agent for agent in agents}
-        unready = [name for name, agent in where.items() if not agent["ready"] and not agent["held"]]
-        ill = [f"{name} ({agent['ill']})" for name, agent in where.items() if agent["ready"] and agent["ill"]]
-        half_moved = [name for name, agent in where.items() if is_half_moved(agent)]
-        drifted = [name for name, agent in where.items() if agent["drift"]]
-        parts = (
-            ("not ready", unready),
-            ("ready, and not well", ill),
-            ("stopped in the middle of a move", half_moved),
-            ("changed by hand", drifted),
-            ("on no host", absent),
-            ("no answer from", sorted(silent)),
-        )
-        problems = [f"{what}: {', '.join(sorted(who))}" for what, who in parts if who]
-        result.update(changed=False, silent=silent, absent=absent)
-        # The table has told all; a failure need not tell it again.
-        result.update({"failed": True, "msg": "; ".join(problems)} if problems else {"agents": agents})
+            Display().display(status_table(agents, reasons, absent))
+        against = verdicts(answered, silent, absent)
+        result.update(changed=False, agents=agents, silent=reasons, absent=absent, verdicts=against)
+        if against and not options["defer"]:
+            result.update(failed=True, msg="; ".join(told["msg"] for told in against.values()))
         return result
 
 
-def _why(host: str, answer: Mapping[str, Any]) -> str:
-    return (
-        str((answer.get("problem") or answer).get("msg") or "no answer")
-        .splitlines()[0]
-        .removeprefix(f"{host}: ")
-    )
+def _problem(host: str, answer: Mapping[str, Any]) -> dict[str, str]:
+    """What agent_info said in place of the agents, in one line."""
+    told = answer.get("problem") or answer
+    lines = str(told.get("msg") or "").splitlines() or [f"{host}: no answer"]
+    kind = told.get("kind") or (UNREACHABLE if told.get("unreachable") else REFUSED)
+    return {"kind": kind, "msg": lines[0] if lines[0].startswith(f"{host}: ") else f"{host}: {lines[0]}"}

@@ -11,8 +11,8 @@ short_description: Print what runs where, once for all hosts of the play
 version_added: 0.1.0
 description:
   - Takes what M(muster.agents.agent_info) found on each host and prints a table or one line of JSON.
-  - Fails, after printing, where an agent is not ready, stuck, deaf or missing, where something was changed by hand, or a host gave no answer.
-    An agent that is held is as it should be.
+  - Fails, after printing, where an agent is not ready, stuck, deaf or missing, where something was changed by hand, or a host gave no answer;
+    with O(defer) it says in RV(verdicts) of which host that is true. An agent that is held is as it should be.
 options:
   found:
     description: The result of M(muster.agents.agent_info), by host.
@@ -38,6 +38,10 @@ options:
     type: str
     choices: [table, json]
     default: table
+  defer:
+    description: Do not fail, so that M(muster.agents.host_verdict) ends each host's part of the play as what it was.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: It never changes anything.
@@ -52,6 +56,7 @@ author:
   - muster.agents contributors (@muster-agents)
 seealso:
   - module: muster.agents.agent_info
+  - module: muster.agents.host_verdict
 """
 
 EXAMPLES = r"""
@@ -66,7 +71,7 @@ EXAMPLES = r"""
 RETURN = r"""
 agents:
   description: All agents that were found.
-  returned: success
+  returned: always
   type: list
 absent:
   description: Agents that should run, or were asked for, and were found on no host.
@@ -74,6 +79,10 @@ absent:
   type: list
 silent:
   description: Hosts that gave no answer, each with the reason.
+  returned: always
+  type: dict
+verdicts:
+  description: C(kind) and C(msg) for each host that is not as it should be, for M(muster.agents.host_verdict).
   returned: always
   type: dict
 """

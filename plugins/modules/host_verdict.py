@@ -10,10 +10,10 @@ module: host_verdict
 short_description: End the part of a host in a play as failed or unreachable
 version_added: 0.3.0
 description:
-  - The last task of C(deploy.yml) and C(rollback.yml). What went wrong on a host was kept until then, so that the others could go on.
+  - The last task of C(deploy.yml), C(rollback.yml) and C(status.yml). What went wrong on a host was kept until then, so that the others could go on.
 options:
   verdict:
-    description: 'One of the C(verdicts) of M(muster.agents.fleet_rollout): C(kind) and C(msg).'
+    description: 'One of the C(verdicts) of M(muster.agents.fleet_rollout) or M(muster.agents.fleet_status): C(kind) and C(msg).'
     type: dict
     required: true
 attributes:

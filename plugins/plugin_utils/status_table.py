@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible_collections.muster.agents.plugins.module_utils.engine import status
 from ansible_collections.muster.agents.plugins.module_utils.engine.table import moment, short, table
+from ansible_collections.muster.agents.plugins.plugin_utils.status_verdicts import is_half_moved
 
 _COLUMNS = ("AGENT", "HOST", "RELEASE", "SINCE", "STATE", "UPTIME", "RESTARTS", "PORT")
 
@@ -29,11 +30,6 @@ def status_table(
     if not rows:
         notes.append("no agent runs on these hosts")
     return "\n".join([*lines, *(["", *notes] if notes else [])])
-
-
-def is_half_moved(agent: Mapping[str, Any]) -> bool:
-    """Stopped for a move to another host that nobody finished; unlike what a person holds, that needs somebody."""
-    return bool((agent["held"] or {}).get("moves_to"))
 
 
 def _notes(agent: Mapping[str, Any]) -> list[str]:

@@ -96,6 +96,8 @@ def test_it_says_who_is_not_well_and_fails(agents: dict[str, fleet.Agent]) -> No
         assert outcome.code == 2
         line = next(line.split() for line in outcome.output.splitlines() if line.startswith("editor "))
         assert (line[1], line[5]) == (editor.host, "inactive")
+        # The recap counts against the host that it is about, and against no other.
+        assert [host for host, count in outcome.recap("failed").items() if count] == [editor.host]
     finally:
         editor.machine.check_output("systemctl start %s", editor.unit)
     fleet.until(lambda: editor.get("/ready")[0] == 200, 60, "the editor is not ready again")
@@ -200,7 +202,9 @@ def test_a_lost_host_is_told_of_its_agents_move_and_no_others(
     reached = {name for name in set(agents) - homeless if name.startswith("writer")}
     assert {one["name"] for one in told["outcomes"] if one["result"] == "released"} == reached
     assert where(fleet.agents()) == {name: agents[name].host for name in staying}
-    assert fleet.play("playbooks/status.yml").code != 0
+    status = fleet.play("playbooks/status.yml")
+    assert status.code == 4
+    assert [host for host, count in status.recap("unreachable").items() if count] == [LOST]
 
     # Taken out of it: they are back on the hosts that are left.
     staying = {name: agent.pid for name, agent in fleet.agents().items()}

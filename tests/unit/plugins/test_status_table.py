@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.muster.agents.plugins.module_utils.engine.table import duration, moment
-from ansible_collections.muster.agents.plugins.plugin_utils.status_table import is_half_moved, status_table
+from ansible_collections.muster.agents.plugins.plugin_utils.status_table import status_table
+from ansible_collections.muster.agents.plugins.plugin_utils.status_verdicts import is_half_moved
 
 SINCE = "2026-01-02T03:04:05Z"
 
