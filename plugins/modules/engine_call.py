@@ -10,7 +10,8 @@ module: engine_call
 short_description: Hand one request to the release engine on a host
 version_added: 0.1.0
 description:
-  - The host side of this collection's other modules, which call it; playbooks do not.
+  - The host side of this collection's other modules, which call it; playbooks do not. They do so where the host has not this engine yet, or the
+    connection no pipelining; else they ask the engine itself.
   - Gives the request to the engine C(muster) that is installed, and returns its report.
   - Where the host has none or another one, a temporary copy of O(engine) runs; unless in check mode, it installs itself.
 options:

@@ -42,6 +42,7 @@ options:
     description: Do not fail, so that M(muster.agents.host_verdict) ends each host's part of the play as what it was.
     type: bool
     default: false
+    version_added: 0.5.0
 attributes:
   check_mode:
     description: It never changes anything.

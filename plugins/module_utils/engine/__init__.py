@@ -9,4 +9,4 @@ the phases lock, stage, check, switch, gate, commit or revert, prune: each has a
 
 from __future__ import annotations
 
-VERSION = "0.4.0"
+VERSION = "0.5.0"
