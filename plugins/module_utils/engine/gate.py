@@ -189,7 +189,8 @@ def ready(gate: Gate, asked: Asked, timeout: float, identify: bool = True) -> st
         document = None
     found = document.get("agent_id") if isinstance(document, dict) else None
     if found != gate.agent_id:
-        return f"port {gate.port} is answered by agent {found!r}, not {gate.agent_id!r}"
+        who = shortened(repr(found), _LONGEST_QUOTE) if isinstance(found, str) else "None"
+        return f"port {gate.port} is answered by agent {who}, not {gate.agent_id!r}"
     return ""
 
 

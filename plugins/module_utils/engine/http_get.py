@@ -11,11 +11,13 @@ from __future__ import annotations
 import re
 import socket
 import time
+from collections.abc import Mapping
 from typing import NamedTuple
 
 _LONGEST = 64 * 1024  # bytes of headers, and of a body: the rest of it is not read
-_STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: [^\r\n]*)?\r?\n")
+_STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [^\r\n]*)?\r?\n")
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
+_LENGTH = re.compile(rb"[0-9]{1,18}")  # Python refuses to read a number of thousands of digits
 _WITHOUT_BODY = (204, 304)
 
 
@@ -29,6 +31,15 @@ class Answer(NamedTuple):
     status: int
     body: bytes
     last: bool
+
+
+class _Head(NamedTuple):
+    """`old`: HTTP/1.0, which ends the connection; `end`: where the body begins."""
+
+    status: int
+    old: bool
+    headers: Mapping[bytes, bytes]
+    end: int
 
 
 class Asked:
@@ -75,7 +86,7 @@ class Asked:
             while True:
                 connection.settimeout(_left(deadline))
                 part = connection.recv(65536)
-                data += part
+                data = (data + part).lstrip(b"\r\n")  # some end a body with a line break that is not of it
                 found = answer(data, ended=not part)
                 if found is not None:
                     return found
@@ -106,19 +117,11 @@ def answer(data: bytes, ended: bool) -> Answer | None:
 
     Raises NoAnswer where it is none, or one that is too long.
     """
-    end = _END_OF_HEADERS.search(data)
-    status = _STATUS.match(data)
-    if status is None and (end or (ended and data) or b"\n" in data):
-        raise NoAnswer("it does not speak HTTP")
-    if end is None or status is None:
-        if len(data) > _LONGEST:
-            raise NoAnswer(f"its headers are longer than {_LONGEST} bytes")
+    head = _head(data, ended)
+    if head is None:
         return None
-    code = int(status[1])
-    headers = _headers(data[status.end() : end.start()])
-    body, last = data[end.end() :], b"close" in headers.get(b"connection", b"") or data[7:8] == b"0"
-    if code < 200:  # on its way
-        return answer(body, ended)
+    code, headers, body = head.status, head.headers, data[head.end :]
+    last = head.old or b"close" in headers.get(b"connection", b"")
     if code in _WITHOUT_BODY:
         return Answer(code, b"", last)
     if len(body) > _LONGEST:
@@ -128,10 +131,28 @@ def answer(data: bytes, ended: bool) -> Answer | None:
         return None if whole is None else Answer(code, whole, last)
     length = headers.get(b"content-length")
     if length is not None:
-        if not length.isdigit():
+        if not _LENGTH.fullmatch(length):
             raise NoAnswer("it does not speak HTTP")
         return Answer(code, body[: int(length)], last) if len(body) >= int(length) else None
     return Answer(code, body, True) if ended else None
+
+
+def _head(data: bytes, ended: bool) -> _Head | None:
+    """What stands before the body; what only says that the answer is on its way is passed over. Raises NoAnswer."""
+    start = 0
+    while True:
+        status = _STATUS.match(data, start)
+        end = _END_OF_HEADERS.search(data, start)
+        if status is None and (end or (ended and data) or data.find(b"\n", start) >= 0):
+            raise NoAnswer("it does not speak HTTP")
+        if status is None or end is None:
+            if len(data) > _LONGEST:
+                raise NoAnswer(f"its headers are longer than {_LONGEST} bytes")
+            return None
+        if not status[2].startswith(b"1"):
+            headers = _headers(data[status.end() : end.start()])
+            return _Head(int(status[2]), status[1] == b"0", headers, end.end())
+        start = end.end()
 
 
 def _headers(lines: bytes) -> dict[bytes, bytes]:

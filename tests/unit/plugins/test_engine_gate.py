@@ -303,9 +303,29 @@ def test_another_agent_on_the_port_is_named() -> None:
         assert probe(gate(port)) == f"port {port} is answered by agent 'other', not 'writer-agent'"
 
 
+def test_another_agent_with_a_long_name_is_not_quoted_whole() -> None:
+    with http_server({"/ready": (200, "ok"), "/health": (200, f'{{"agent_id": "{"x" * 9000}"}}')}) as (
+        port,
+        _,
+    ):
+        assert len(probe(gate(port))) < 400
+
+
 @pytest.mark.parametrize(
     "body",
-    ["", "ok", "[]", "null", '"writer-agent"', '{"agent_id": null}', '{"id": "writer-agent"}', b"\xff\0"],
+    [
+        "",
+        "ok",
+        "[]",
+        "null",
+        '"writer-agent"',
+        '{"agent_id": null}',
+        '{"agent_id": [["writer-agent"]]}',
+        '{"id": "writer-agent"}',
+        pytest.param('{"agent_id": ' + "[" * 60000, id="deep"),
+        pytest.param('{"agent_id": ' + "9" * 60000 + "}", id="long"),
+        b"\xff\0",
+    ],
 )
 def test_something_else_on_the_port_is_not_taken_for_the_agent(body: str | bytes) -> None:
     with http_server({"/ready": (200, "ok"), "/health": (200, body)}) as (port, _):

@@ -82,6 +82,11 @@ def _say(connection: socket.socket, word: bytes, pause: float) -> None:
             Answer(200, b"some bytes are", last=False),
         ),
         (b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + FINE, Answer(200, b"ok", last=False)),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 2000 + FINE, Answer(200, b"ok", last=False)),
+        (
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+            Answer(200, b"", last=True),
+        ),
         (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 70000, Answer(200, b"x" * 65536, last=True)),
     ],
 )
@@ -98,12 +103,46 @@ def test_an_answer_is_read(data: bytes, expected: Answer) -> None:
         b"HTTP/1.1 200 OK\r\nContent-Length: two\r\n\r\nok",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfour\r\nsome",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\nsome",
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 19 + b"\r\n\r\nok",
         b"HTTP/1.1 200 OK\r\nA: " + b"x" * 70000,
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 4000,
     ],
 )
 def test_what_is_none_is_refused_without_waiting_for_more(data: bytes) -> None:
     with pytest.raises(NoAnswer):
         answer(data, ended=False)
+
+
+PIECES = st.lists(
+    st.sampled_from(
+        [
+            b"HTTP/1.1 200 OK\r\n",
+            b"HTTP/1.0 100 C\r\n\r\n",
+            b"Content-Length: ",
+            b"Transfer-Encoding: chunked\r\n",
+            b"Connection: close\r\n",
+            b"\r\n",
+            b"\n",
+            b"0",
+            b"9" * 4301,
+            b"-1",
+            b"f" * 200,
+            b"x" * 70000,
+            b"\xff\x00",
+        ]
+    ),
+    max_size=12,
+).map(b"".join)
+
+
+@few
+@given(PIECES, st.booleans())
+def test_no_pieces_are_put_together_too_oddly(data: bytes, ended: bool) -> None:
+    try:
+        answer(data, ended)
+    except NoAnswer as error:
+        assert str(error)
 
 
 @few
@@ -148,6 +187,12 @@ def test_one_that_closes_its_connection_after_each_answer_is_asked_on_another() 
         Asked("127.0.0.1", port) as asked,
     ):
         assert [asked.get(path, 5.0)[:2] for path in ("/live", "/ready")] == [(200, b"a"), (503, b"b")]
+
+
+def test_a_line_break_after_a_body_is_not_the_next_answer() -> None:
+    with server(FINE + b"\r\n", FINE) as (port, heard), Asked("127.0.0.1", port) as asked:
+        assert [asked.get(path, 5.0).body for path in ("/live", "/ready")] == [b"ok", b"ok"]
+    assert len(heard) == 2
 
 
 def test_a_connection_that_was_closed_meanwhile_is_no_failure() -> None:
