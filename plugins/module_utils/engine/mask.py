@@ -43,8 +43,11 @@ def _on_one_line(text: str) -> str:
 
 def _without_beginning(text: str, values: Iterable[str]) -> str:
     """The text, and if it ends with the beginning of a secret, without that."""
-    for value in values:
-        for length in range(min(len(value) - 1, len(text)), SHORTEST - 1, -1):
-            if text.endswith(value[:length]):
-                return text[:-length] + HIDDEN
-    return text
+    lengths = (
+        length
+        for value in values
+        for length in range(min(len(value) - 1, len(text)), SHORTEST - 1, -1)
+        if text.endswith(value[:length])
+    )
+    longest = max(lengths, default=0)
+    return text[:-longest] + HIDDEN if longest else text

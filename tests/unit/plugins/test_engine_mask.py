@@ -62,6 +62,12 @@ def test_no_more_of_a_secret_is_left_in_a_shortened_text_than_may_be_shown(secre
     assert all(secret[:length] not in line for length in range(6, len(secret) + 1))
 
 
+def test_of_two_secrets_the_one_of_which_more_is_left_is_hidden() -> None:
+    longer, other = "sk-AAAA-0123456789-abcdefghij", "abcdefghij-and-more-than-that"
+    cut = shortened(f"the key {longer} is old", 8 + 28)
+    assert hidden(cut, other, longer) == hidden(cut, longer, other) == "the key ********…"
+
+
 def test_a_short_text_is_only_brought_onto_one_line() -> None:
     assert shortened("no\n\tbroker ", 9) == "no broker"
     assert shortened("no broker", 8) == "no broke…"
