@@ -10,6 +10,7 @@ longer, for with each module Ansible's own library travels and is compiled.
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import getpass
 import json
@@ -45,8 +46,18 @@ SECRETS, CREDENTIALS_KEY = "agent_secrets", "fleet_credentials_key"
 UNREACHABLE = "unreachable"
 # A shell's exit status for a program that a signal ended is this and the signal's number.
 _KILLED = 128
+# Exit statuses that say that nothing was carried out: another engine, none, no Python for it, not root, no way to be root.
+_NOT_CARRIED_OUT = (1, 2, 69, 77, 126, 127)
+# What does no harm when it is asked twice.
+_REPEATABLE = ("stage", "status", "releases")
 # What the module answers where the engine has to travel first.
 _NO_ENGINE = "no_engine"
+
+
+_LOST = (
+    "the engine's answer was lost on its way, and it may have done what it was asked for; playbooks/status.yml tells what is "
+    "there, and the next run goes on from it"
+)
 
 
 class HostRefused(Exception):
@@ -86,23 +97,28 @@ def call_engine(
 
 
 def _ask_installed(action: ActionBase, request: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The report of the host's own engine; None where there is none that runs, or another one than travels with us."""
+    """The report of the host's own engine; None where there is none that runs, or another one than travels with us.
+
+    Raises HostRefused where the request may have been carried out and the answer did not come: a second one would find its
+    work done, and call that nothing.
+    """
     command = f"{Layout().engine} apply --engine {engine_archive()[1]}"
     done = action._low_level_execute_command(command, in_data=packed(_as_json(request)).encode())
-    report = _last_document(done["stdout"])
+    report = _document(done["stdout"])
     if report is None and (signalled := _killed(done["rc"])):
         raise HostRefused(signalled)
+    if report is None and done["rc"] not in _NOT_CARRIED_OUT and request["phase"] not in _REPEATABLE:
+        raise HostRefused(_LOST, UNREACHABLE)
     return report
 
 
-def _last_document(output: str) -> dict[str, Any] | None:
-    """What the engine printed, below whatever a shell's start-up files have to say."""
-    lines = output.splitlines()
-    try:
-        document = json.loads(lines[-1]) if lines else None
-    except ValueError:
-        return None
-    return document if isinstance(document, dict) else None
+def _document(output: str) -> dict[str, Any] | None:
+    """What the engine printed, between whatever a shell has to say at its start and at its end."""
+    for line in reversed(output.splitlines()):
+        if line.startswith("{"):
+            with contextlib.suppress(ValueError):
+                return dict(json.loads(line))
+    return None
 
 
 def _ask_by_module(

@@ -74,11 +74,44 @@ def test_other_failures_are_told_in_their_first_line(result: dict[str, object], 
         ("Welcome!\n", None),
         ("[1]\n", None),
         ('{"a": 1', None),
-        ('{"a": 1}\nSegmentation fault\n', None),
+        ('{"a": 1}\n\nGood bye from {this} host\n{see you}\n', {"a": 1}),
     ],
 )
-def test_the_engines_answer_is_its_last_line(output: str, document: object) -> None:
-    assert host_call._last_document(output) == document
+def test_the_engines_answer_is_found_between_what_a_shell_says(output: str, document: object) -> None:
+    assert host_call._document(output) == document
+
+
+class Host:
+    """Stands for the action plugin, of which only the command that runs on a host matters here."""
+
+    def __init__(self, rc: int, stdout: str = "") -> None:
+        self._said = {"rc": rc, "stdout": stdout}
+
+    def _low_level_execute_command(self, command: str, in_data: bytes) -> dict[str, object]:
+        return self._said
+
+
+@pytest.mark.parametrize("rc", [1, 2, 69, 77, 126, 127])
+@pytest.mark.parametrize("phase", ["stage", "switch"])
+def test_what_was_surely_not_carried_out_is_asked_by_the_module(rc: int, phase: str) -> None:
+    assert host_call._ask_installed(Host(rc, "usage: muster"), {"phase": phase}) is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rc", [0, 3, 74, -9])
+def test_what_may_have_been_carried_out_is_not_asked_a_second_time(rc: int) -> None:
+    with pytest.raises(host_call.HostRefused, match="may have done what it was asked for") as caught:
+        host_call._ask_installed(Host(rc), {"phase": "rollback"})  # type: ignore[arg-type]
+    assert caught.value.kind == host_call.UNREACHABLE
+
+
+@pytest.mark.parametrize("phase", ["stage", "status", "releases"])
+def test_what_only_looks_may_be_asked_a_second_time(phase: str) -> None:
+    assert host_call._ask_installed(Host(0), {"phase": phase}) is None  # type: ignore[arg-type]
+
+
+def test_an_engine_that_was_killed_is_not_asked_a_second_time() -> None:
+    with pytest.raises(host_call.HostRefused, match="killed there by signal 9"):
+        host_call._ask_installed(Host(137), {"phase": "stage"})  # type: ignore[arg-type]
 
 
 def test_a_request_survives_its_journey() -> None:
