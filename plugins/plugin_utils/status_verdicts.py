@@ -18,10 +18,10 @@ def verdicts(
     """host → its problem (`kind`, `msg`), for each host that is not as it should be.
 
     `answered` has the agents of every host that told, `silent` the problems of those that did not. What is `absent` is no
-    host's own: the first that answered says so; where none did, nobody knows.
+    host's own: where all hosts answered the first says so, and else nobody knows.
     """
     complaints = {host: _complaints(agents) for host, agents in answered.items()}
-    if absent and complaints:
+    if absent and complaints and not silent:
         next(iter(complaints.values())).append(f"on no host: {', '.join(absent)}")
     found = {
         host: {"kind": NOT_WELL, "msg": f"{host}: {'; '.join(why)}"}

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 
 import fleet
+import pytest
 
 
 def test_the_table_has_a_line_for_each_agent(agents: dict[str, fleet.Agent]) -> None:
@@ -23,3 +24,14 @@ def test_programs_get_json(agents: dict[str, fleet.Agent]) -> None:
     (entry,) = json.loads(line)["agents"]
     assert (entry["name"], entry["release"]) == ("researcher", agents["researcher"].release)
     assert set(entry) >= {"host", "config_sha256", "state", "ready", "uptime_seconds", "restarts", "port"}
+
+
+@pytest.mark.parametrize("host", fleet.AGENT_HOSTS)
+def test_with_a_limit_the_agents_of_other_hosts_are_not_missed(
+    agents: dict[str, fleet.Agent], host: str
+) -> None:
+    outcome = fleet.play("playbooks/status.yml", "--limit", host)
+    assert outcome.code == 0, outcome.output
+    rows = [line.split()[0] for line in outcome.output.splitlines() if f" {host} " in line]
+    assert set(rows) >= {agent.name for agent in agents.values() if agent.host == host}
+    assert "on none of the hosts" not in outcome.output

@@ -46,10 +46,10 @@ def test_a_host_without_an_answer_keeps_its_own_problem() -> None:
     assert verdicts({"a": [agent()]}, {"c": GONE}, []) == {"c": GONE}
 
 
-def test_what_runs_nowhere_is_said_once_by_the_first_that_answered() -> None:
-    found = verdicts({"a": [agent(ready=False)], "b": []}, {"c": GONE}, ["judge", "editor"])
-    assert found == {
-        "a": {"kind": "not_well", "msg": "a: not ready: writer; on no host: judge, editor"},
-        "c": GONE,
-    }
-    assert verdicts({}, {"c": GONE}, ["judge"]) == {"c": GONE}
+def test_what_runs_nowhere_is_said_once_by_the_first() -> None:
+    found = verdicts({"a": [agent(ready=False)], "b": []}, {}, ["judge", "editor"])
+    assert found == {"a": {"kind": "not_well", "msg": "a: not ready: writer; on no host: judge, editor"}}
+
+
+def test_what_may_run_on_a_host_that_does_not_answer_is_held_against_no_other() -> None:
+    assert verdicts({"a": [agent()]}, {"c": GONE}, ["judge"]) == {"c": GONE}
