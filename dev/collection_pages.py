@@ -15,8 +15,7 @@ from dev.shell import Failure
 
 # What is given with -e, or stands in the inventory for one playbook alone. All else is a variable of the fleet or of a role.
 _GIVEN = {
-    "agent": "Which agents: a name, a comma list or `all`. A name is a key of the fleet, a config's file name without its ending,"
-    " or an agent id; on the hosts also that of one instance.",
+    "agent": "Which agents: a name or a comma list. A name is a key of the fleet, an agent id, or that of one instance.",
     "backup_data": "`false` leaves the agents' data out.",
     "backup_folder": "Where backups are kept on the controller; `.backups` beside the inventory if it is not said.",
     "backup_without_data": "Agents whose data are left out, as a list.",
@@ -35,6 +34,19 @@ _GIVEN = {
     "observability_folder": "A folder on the controller that gets targets, rules and dashboard.",
     "observability_labels": "Labels that every target gets, such as `{environment: production}`.",
     "observability_node_exporter_port": "Where node_exporter listens on every host, 9100 if it is not said.",
+}
+# Where it means something else than above.
+_GIVEN_TO = {
+    (
+        "deploy.yml",
+        "agent",
+    ): "Which agents: a name, a comma list or `all`. A name is a key of the fleet, a config's file name"
+    " without its ending, or an agent id.",
+    (
+        "rotate_secrets.yml",
+        "agent",
+    ): "Whose: a name, a comma list or `all`. A name is a key of the fleet, an agent id, or that of"
+    " one instance.",
 }
 # What Ansible and Jinja have by themselves.
 _BUILT_IN = re.compile(r"ansible_\w+|inventory_\w+|hostvars|groups|item|omit|dict|now|query|lookup|_\w+")
@@ -70,7 +82,8 @@ def playbooks_page(of_the_fleet: Iterable[str]) -> list[str]:
         ]
         given = sorted(names & set(_GIVEN))
         if given:
-            lines += ["", *table(("Variable", "Meaning"), ((code(name), _GIVEN[name]) for name in given))]
+            rows = ((code(name), _GIVEN_TO.get((path.name, name), _GIVEN[name])) for name in given)
+            lines += ["", *table(("Variable", "Meaning"), rows)]
         read = ", ".join(code(name) for name in sorted(names & fleet))
         lines += ["", f"Reads of the inventory: {read}."] if read else []
     return lines
