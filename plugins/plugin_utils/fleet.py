@@ -25,6 +25,7 @@ from ansible_collections.muster.agents.plugins.plugin_utils.diagnostics import (
 from ansible_collections.muster.agents.plugins.plugin_utils.health import read_health, read_notify
 from ansible_collections.muster.agents.plugins.plugin_utils.hooks import Hook, read_hooks
 from ansible_collections.muster.agents.plugins.plugin_utils.policy import read_silence
+from ansible_collections.muster.agents.plugins.plugin_utils.pools import joined
 from ansible_collections.muster.agents.plugins.plugin_utils.quantity import cpu_percent, memory_bytes
 from ansible_collections.muster.agents.plugins.plugin_utils.rollout import Policy, read_policy
 
@@ -236,13 +237,13 @@ def _entry(
 
 def _pool(raw: object, where: str, problems: list[Diagnostic]) -> str:
     """A host pattern, or as in a play a list of them."""
-    given = raw if isinstance(raw, (list, tuple)) else [raw or DEFAULT_POOL]
+    given = raw if isinstance(raw, (list, tuple)) else [DEFAULT_POOL if raw in (None, "") else raw]
     patterns = [one for one in given if isinstance(one, str) and one]
     if not patterns or len(patterns) < len(given):
         message = f"must be a host pattern such as {DEFAULT_POOL}, or a list of them"
         problems.append(fleet_error("MA403", where, message))
         return DEFAULT_POOL
-    return (":" if any(":" in one for one in patterns) else ",").join(patterns)
+    return joined(patterns)
 
 
 def _environment_word(value: object) -> str:

@@ -14,7 +14,6 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible.plugins.loader import lookup_loader
 from ansible.utils.display import Display
 
 from ansible_collections.muster.agents.plugins.plugin_utils import bridges, schema_check
@@ -53,6 +52,7 @@ from ansible_collections.muster.agents.plugins.plugin_utils.host_call import (
     secret_names,
 )
 from ansible_collections.muster.agents.plugins.plugin_utils.policy import apply, read_silence
+from ansible_collections.muster.agents.plugins.plugin_utils.pools import pool_hosts
 from ansible_collections.muster.agents.plugins.plugin_utils.quantity import memory_bytes
 from ansible_collections.muster.agents.plugins.plugin_utils.rollout import read_policy
 from ansible_collections.muster.agents.plugins.plugin_utils.runtimes import read_runtimes
@@ -151,7 +151,9 @@ def _inputs(
         fleet=entries,
         runtimes=read_runtimes(options["runtimes"], problems),
         config_path=lambda entry: find_config(entry, str(options["agents_dir"]), roots, below),
-        resolve_hosts=functools.lru_cache(maxsize=None)(lambda pattern: _hosts(action, pattern, variables)),
+        resolve_hosts=functools.lru_cache(maxsize=None)(
+            lambda pattern: pool_hosts(pattern, action._loader, action._templar, variables)
+        ),
         broker=_broker(options, variables, values, problems),
         secret_names=_secret_names(action, variables, deploying=deploying),
         vault_hint=_vault_hint(action, variables),
@@ -164,14 +166,6 @@ def _inputs(
         health=health,
         notify=read_notify(options["notify"], _NOTIFY, problems),
     )
-
-
-def _hosts(action: ActionBase, pattern: str, variables: Mapping[str, Any]) -> Sequence[str]:
-    """Any host pattern of Ansible's, over the whole inventory whatever --limit says."""
-    lookup = lookup_loader.get(
-        "ansible.builtin.inventory_hostnames", loader=action._loader, templar=action._templar
-    )
-    return list(lookup.run([pattern], variables=dict(variables)))
 
 
 class _HostValues:
