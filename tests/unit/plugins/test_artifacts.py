@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 from pathlib import Path
 
@@ -63,6 +64,24 @@ def test_a_download_with_another_digest_is_refused_and_not_kept(cache: Path) -> 
                 local_file(DIGEST, {"url": f"http://127.0.0.1:{port}/program"})
         assert asked == ["/program"] * 2
     assert os.listdir(cache) == []
+
+
+def test_several_that_want_it_at_once_are_all_told_the_same(cache: Path) -> None:
+    with http_server({"/program": (200, PROGRAM[:-1])}) as (port, _):
+        artifact = {"url": f"http://127.0.0.1:{port}/program"}
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            waiting = [pool.submit(local_file, DIGEST, artifact) for _ in range(24)]
+            found = [one.exception() for one in waiting]
+    assert {type(one) for one in found} == {InputError}
+    assert all("runtime refused" in str(one) for one in found)
+    assert os.listdir(cache) == []
+
+
+def test_a_cache_that_cannot_be_written_is_named(cache: Path) -> None:
+    cache.parent.parent.mkdir(parents=True)
+    cache.parent.write_text("a file where the folder should be")
+    with pytest.raises(InputError, match=f"could not be kept in {cache}: Not a directory"):
+        local_file(DIGEST, {"url": "http://127.0.0.1:1/program"})
 
 
 def test_a_cached_file_that_was_altered_is_refused_and_fetched_anew(cache: Path) -> None:
