@@ -22,6 +22,7 @@ from ansible_collections.muster.agents.plugins.plugin_utils.diagnostics import (
 REFERENCE = "reference"
 METRICS = "/metrics"
 _KINDS = ("binary", "python")
+_HEALTH = ("ready", "identity")
 _KEYS = (
     "artifacts", "check", "config_schema", "environment", "health", "kind", "metrics", "notify", "reads_credentials",
     "resubscribes", "run", "single", "tools", "version", "watchdog",
@@ -165,6 +166,14 @@ def _read(name: str, raw: object, problems: list[Diagnostic]) -> Runtime:
             )
         )
     health, environment = (_mapping(raw, key, where, problems) for key in ("health", "environment"))
+    for key, path in health.items():
+        if key not in _HEALTH:
+            message = f"unknown; known are {', '.join(_HEALTH)}"
+            meant = did_you_mean(str(key), _HEALTH)
+            problems.append(fleet_error("MA406", f"{where}.health.{key}", message, meant))
+        elif path is not None and not (isinstance(path, str) and path.startswith("/")):
+            message = "must be a path such as /ready, or null"
+            problems.append(fleet_error("MA406", f"{where}.health.{key}", message))
     watchdog = raw.get("watchdog")
     if watchdog is not None and (isinstance(watchdog, bool) or not isinstance(watchdog, int) or watchdog < 1):
         problems.append(fleet_error("MA406", f"{where}.watchdog", "must be a whole number of seconds"))
@@ -251,6 +260,9 @@ def _artifacts(raw: object, where: str, problems: list[Diagnostic]) -> dict[str,
             )
         if machine not in _MACHINES and (meant := did_you_mean(str(machine), _MACHINES)):
             problems.append(fleet_error("MA406", place, "is not the name of a machine", meant))
+        for key in ("src", "url"):
+            if not isinstance(value.get(key) or "", str):
+                problems.append(fleet_error("MA406", f"{place}.{key}", "must be text"))
         if bool(value.get("src")) == bool(value.get("url")):
             problems.append(
                 fleet_error("MA406", place, "needs either `src` (a file on the controller) or `url`")
