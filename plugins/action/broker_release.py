@@ -14,8 +14,7 @@ from ansible_collections.muster.agents.plugins.module_utils.engine.outcome impor
 from ansible_collections.muster.agents.plugins.module_utils.engine.reasons import CREDENTIALS, RESTART
 from ansible_collections.muster.agents.plugins.plugin_utils.broker import (
     BROKER,
-    DEADLINE,
-    TLS,
+    BROKER_OPTIONS,
     broker_given,
     broker_secrets,
     broker_workload,
@@ -26,11 +25,6 @@ from ansible_collections.muster.agents.plugins.plugin_utils.host_call import (
     call_engine,
     missing,
     sentence,
-)
-from ansible_collections.muster.agents.plugins.plugin_utils.mosquitto import (
-    AUTOSAVE,
-    LIMITS,
-    BrokerSettings,
 )
 
 _AT_ONCE = "deploy them all at once, without -e agent and --limit"
@@ -43,26 +37,8 @@ _NO_REKEY = {
 
 class ActionModule(HostAction):
     SPEC: ClassVar = {
+        **BROKER_OPTIONS,
         "agents": {"type": "list", "elements": "str", "required": True},
-        "clients": {"type": "list", "elements": "str", "default": []},
-        "port": {"type": "int", "default": 1883},
-        "bind_address": {"type": "str"},
-        "tls": {"type": "str", "choices": list(TLS), "default": "none"},
-        "tls_port": {"type": "int", "default": 8883},
-        "tls_certificate": {"type": "str", "default": ""},
-        "tls_key": {"type": "str", "default": "", "no_log": False},  # a path
-        "tls_ca": {"type": "str", "default": ""},
-        "tls_folder": {"type": "str", "default": ""},
-        "tls_names": {"type": "list", "elements": "str", "default": []},
-        "tls_days": {"type": "int", "default": 365},
-        "tls_client_ca": {"type": "str", "default": ""},
-        "tls_client_port": {"type": "int", "default": 8884},
-        "plain_address": {"type": "str", "default": "127.0.0.1"},
-        "persistence": {"type": "bool", "default": True},
-        **{name: {"type": "int", "default": getattr(BrokerSettings, name)} for name in (AUTOSAVE, *LIMITS)},
-        "bridges": {"type": "raw", "default": {}},
-        "extra": {"type": "list", "elements": "str", "default": []},
-        "deadline": {"type": "float", "default": DEADLINE},
         "rekey": {"type": "bool", "default": True},
     }
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.muster.agents.plugins.module_utils.engine import manifest
@@ -73,15 +74,51 @@ class Given:
         return (self.material.ca if self.material else None) or ""
 
 
+# What broker_release takes of a broker, from variables of the role `mosquitto` with these names.
+BROKER_OPTIONS: dict[str, dict[str, Any]] = {
+    "clients": {"type": "list", "elements": "str", "default": []},
+    "port": {"type": "int", "default": 1883},
+    "bind_address": {"type": "str"},
+    "tls": {"type": "str", "choices": list(TLS), "default": "none"},
+    "tls_port": {"type": "int", "default": 8883},
+    "tls_certificate": {"type": "str", "default": ""},
+    "tls_key": {"type": "str", "default": "", "no_log": False},  # a path
+    "tls_ca": {"type": "str", "default": ""},
+    "tls_folder": {"type": "str", "default": ""},
+    "tls_names": {"type": "list", "elements": "str", "default": []},
+    "tls_days": {"type": "int", "default": 365},
+    "tls_client_ca": {"type": "str", "default": ""},
+    "tls_client_port": {"type": "int", "default": 8884},
+    "plain_address": {"type": "str", "default": "127.0.0.1"},
+    "persistence": {"type": "bool", "default": True},
+    **{name: {"type": "int", "default": getattr(BrokerSettings, name)} for name in (AUTOSAVE, *LIMITS)},
+    "bridges": {"type": "raw", "default": {}},
+    "extra": {"type": "list", "elements": "str", "default": []},
+    "deadline": {"type": "float", "default": DEADLINE},
+}
+
+
 def broker_options(action: ActionBase, variables: Mapping[str, Any]) -> dict[str, Any]:
-    """What a host's variables say of its broker, by the names of broker_release's options; else the role's defaults."""
+    """What a host's variables say of its broker, by the names of broker_release's options and of their types; else the role's
+    defaults. Raises ValueError naming the variable that cannot be one: an INI inventory and -e know only text.
+    """
     defaults = yaml.safe_load(_DEFAULTS.read_text("utf-8"))
-    return {
+    given = {
         name.removeprefix("mosquitto_"): action._templar.template(variables[name])
         if name in variables
         else value
         for name, value in defaults.items()
     }
+    known = {name: value for name, value in given.items() if name in BROKER_OPTIONS and value is not None}
+    # What values they may have, is checked with what belongs to them, and in better words.
+    types = {
+        name: {key: one for key, one in spec.items() if key != "choices"}
+        for name, spec in BROKER_OPTIONS.items()
+    }
+    checked = ArgumentSpecValidator(types).validate(known)
+    if checked.error_messages:
+        raise ValueError(f"mosquitto_*: {'; '.join(checked.error_messages)}")
+    return dict(checked.validated_parameters)
 
 
 def broker_address(variables: Mapping[str, Any]) -> str:

@@ -23,6 +23,7 @@ from ansible_collections.muster.agents.plugins.module_utils.engine.gate import p
 from ansible_collections.muster.agents.plugins.plugin_utils import mosquitto
 from ansible_collections.muster.agents.plugins.plugin_utils.broker import (
     Given,
+    broker_options,
     broker_secrets,
     broker_url,
     broker_workload,
@@ -432,3 +433,22 @@ def test_options_that_cannot_be_meant(project: AnsibleProject, variables: dict[s
     status, text = plan(project, **variables)
     assert status == 2
     assert said in text
+
+
+class Asking:
+    """As much of an action plugin as options need."""
+
+    class _templar:  # noqa: N801 - Ansible's name
+        template = staticmethod(lambda value: value)
+
+
+def test_text_from_an_ini_inventory_means_what_it_says() -> None:
+    given = {"mosquitto_persistence": "false", "mosquitto_port": "1884", "mosquitto_extra": "log_type all"}
+    options = broker_options(Asking(), {**given, "mosquitto_tls_days": None})  # type: ignore[arg-type]
+    assert (options["persistence"], options["port"], options["extra"]) == (False, 1884, ["log_type all"])
+    assert options["tls_days"] == 365
+
+
+def test_what_cannot_be_an_option_is_named() -> None:
+    with pytest.raises(ValueError, match=r"mosquitto_\*: argument 'port' is of type .*str.*int"):
+        broker_options(Asking(), {"mosquitto_port": "18x"})  # type: ignore[arg-type]
