@@ -39,6 +39,7 @@ from ansible_collections.muster.agents.plugins.plugin_utils.host_call import (
     failed_as,
     missing,
     problem,
+    reaching,
     sentence,
     values_of,
     went_well,
@@ -170,14 +171,17 @@ class ActionModule(ActionBase):
 
     def _push(self, missing: Mapping[str, str], known: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
         """Bring runtimes to the host; digest → path there. They are proven again before they are installed."""
-        if not self._connection._shell.tmpdir:
-            self._make_tmp_path()
-        paths = {}
-        for digest in missing:
-            local = artifacts.local_file(digest, known[digest])
-            remote = self._connection._shell.join_path(self._connection._shell.tmpdir, f"runtime-{digest}")
-            paths[digest] = self._transfer_file(str(local), remote)
-        return paths
+        files = {digest: artifacts.local_file(digest, known[digest]) for digest in missing}
+        with reaching():
+            if not self._connection._shell.tmpdir:
+                self._make_tmp_path()
+            folder = self._connection._shell.tmpdir
+            return {
+                digest: self._transfer_file(
+                    str(local), self._connection._shell.join_path(folder, f"runtime-{digest}")
+                )
+                for digest, local in files.items()
+            }
 
     def _retire(self, options: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
         names = [name for name in options["staged"]["retire"] if name in (options["only"] or ())]

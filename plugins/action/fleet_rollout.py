@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,11 +22,19 @@ from ansible_collections.muster.agents.plugins.plugin_utils.fleet import read_fl
 from ansible_collections.muster.agents.plugins.plugin_utils.fleet_commit import FleetCommit
 from ansible_collections.muster.agents.plugins.plugin_utils.host_call import secret_names
 from ansible_collections.muster.agents.plugins.plugin_utils.rollout import read_policy
-from ansible_collections.muster.agents.plugins.plugin_utils.rotation import CannotRotate, make_rotation
+from ansible_collections.muster.agents.plugins.plugin_utils.rotation import (
+    CannotRotate,
+    make_rotation,
+    with_the_silent,
+)
 
-_STEPS = ("begin", "rollback", "rotate", "broker", "wave", "end")
+_STEPS = ("begin", "rollback", "rotate", "broker", "stopped", "wave", "end")
 # The mosquitto role's tasks in their order: the last that ran tells.
 _BROKER_TASKS = ("_mosquitto_release", "_mosquitto_installed", "_mosquitto_released")
+
+
+class ReportFailed(Exception):
+    """`fleet_report` names a file that cannot be written."""
 
 
 class ActionModule(ActionBase):
@@ -54,14 +63,18 @@ class ActionModule(ActionBase):
         self._folder = str(self._variables.get("inventory_dir") or ".")
         try:
             follows = getattr(self, f"_{options['step']}")(options, results)
-        except (course.NoSuchRelease, CannotRotate, InputError) as error:
+        except (course.NoSuchRelease, CannotRotate, InputError, ReportFailed) as error:
             return {**result, "failed": True, "msg": str(error)}
         return {**result, "changed": False, **follows}
 
     def _begin(self, options: Mapping[str, Any], results: _Results) -> dict[str, Any]:
         hosts = options["hosts"]
-        staged = results.of(hosts, "_agent_staged")
+        if options["report"] and not os.access(Path(options["report"]).parent, os.W_OK):
+            raise ReportFailed(f"fleet_report: {options['report']} cannot be written; nothing was switched")
+        staged: Mapping[str, Mapping[str, Any]] = results.of(hosts, "_agent_staged")
         plan = results.of(hosts[:1], "planned")[hosts[0]]["plan"]
+        if plan.get("rotation"):
+            staged = with_the_silent(staged, results.of(hosts, "_agent_releases"))
         begun = course.begin(plan, hosts, staged)
         for host, name in course.stranded(begun, staged):
             Display().warning(f"{name} stays on {host}: the host where it belongs could not stage it")
@@ -105,6 +118,12 @@ class ActionModule(ActionBase):
             complete=len(found) == len(options["hosts"]),
         )
         return {"plan": {**plan, "source": FleetCommit(self._folder).answer()}}
+
+    def _stopped(self, options: Mapping[str, Any], results: _Results) -> dict[str, Any]:
+        before: course.Course = options["course"]
+        index = options["wave"]
+        retired = results.of(before["waves"][index]["retire"], "_agent_retired")
+        return before if before["stop"] else course.without_the_unstopped(before, index, retired)
 
     def _wave(self, options: Mapping[str, Any], results: _Results) -> dict[str, Any]:
         before: course.Course = options["course"]
@@ -150,7 +169,13 @@ class ActionModule(ActionBase):
         Display().display("\n" + ended["text"])
         if options["report"]:
             document = {key: ended[key] for key in ("counts", "outcomes", "problems", "stop", "held")}
-            Path(options["report"]).write_text(json.dumps(document, indent=1, default=str) + "\n", "utf-8")
+            text = json.dumps(document, indent=1, default=str) + "\n"
+            try:
+                Path(options["report"]).write_text(text, "utf-8")
+            except OSError as error:
+                raise ReportFailed(
+                    f"fleet_report: {options['report']}: {error.strerror}; all else is as told above"
+                ) from None
         return ended
 
 

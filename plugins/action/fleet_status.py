@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible.plugins.action import ActionBase
@@ -30,6 +31,7 @@ class ActionModule(ActionBase):
                 "found": {"type": "dict", "required": True},
                 "hosts": {"type": "list", "elements": "str", "required": True},
                 "fleet": {"type": "list", "elements": "str", "default": []},
+                "instances": {"type": "dict", "default": {}},
                 "names": {"type": "list", "elements": "str", "default": []},
                 "format": {"type": "str", "default": "table", "choices": ["table", "json"]},
                 **DEFER,
@@ -50,17 +52,29 @@ class ActionModule(ActionBase):
         agents = [agent for found in answered.values() for agent in found]
         seen = {agent[key] for agent in agents for key in ("name", "base", "agent_id")}
         absent = sorted((names or set(options["fleet"])) - seen)
+        wanted = {name: number for name, number in options["instances"].items() if not names or name in names}
+        fewer = _fewer(wanted, agents)
         reasons = {host: told["msg"].removeprefix(f"{host}: ") for host, told in silent.items()}
         if options["format"] == "json":
-            document = {"agents": agents, "silent": reasons, "absent": absent}
+            document = {"agents": agents, "silent": reasons, "absent": absent, "fewer": fewer}
             Display().display(json.dumps(document, default=str))
         else:
-            Display().display(status_table(agents, reasons, absent))
-        against = verdicts(answered, silent, absent)
+            Display().display(status_table(agents, reasons, absent, fewer))
+        against = verdicts(answered, silent, absent, fewer)
         result.update(changed=False, agents=agents, silent=reasons, absent=absent, verdicts=against)
         if against and not options["defer"]:
             result.update(failed=True, msg="; ".join(told["msg"] for told in against.values()))
         return result
+
+
+def _fewer(wanted: Mapping[str, object], agents: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """fleet key → how many of its instances are there, of those of which some are and some are not."""
+    there = Counter(agent["base"] for agent in agents)
+    return {
+        name: f"{there[name]} of {number}"
+        for name, number in sorted(wanted.items())
+        if isinstance(number, int) and 0 < there[name] < number
+    }
 
 
 def _problem(host: str, answer: Mapping[str, Any]) -> dict[str, str]:

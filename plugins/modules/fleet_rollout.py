@@ -20,9 +20,10 @@ options:
       - V(rollback) reads which releases there are and chooses those to go back to.
       - V(rotate) reads which secrets the current releases use, and plans the rotation of those that are asked for.
       - V(broker) and V(wave) read what came of the broker and of a wave.
+      - V(stopped) takes out of a wave who was to move and did not stop where it was.
       - V(end) prints the summary, and says which hosts failed.
     type: str
-    choices: [begin, rollback, rotate, broker, wave, end]
+    choices: [begin, rollback, rotate, broker, stopped, wave, end]
     required: true
   hosts:
     description: All hosts of the play, for the first step.

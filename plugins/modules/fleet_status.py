@@ -28,6 +28,11 @@ options:
     type: list
     elements: str
     default: []
+  instances:
+    description: How many instances there should be of each, by their key in the fleet; what is no number is not counted.
+    type: dict
+    default: {}
+    version_added: 0.5.0
   names:
     description: Show only these agents, by fleet key, instance name or id.
     type: list

@@ -150,8 +150,10 @@ def begin_rollback(
     known = sorted({word for _host, one in there for word in _names(one)})
     unknown = [name for name in names if name not in known and name != "all"]
     if unknown:
+        silent = "".join(f"; {host} did not tell: {_without(host, one)}" for host, one in problems.items())
+        where = "the hosts that answered" if problems else "these hosts"
         raise NoSuchRelease(
-            f"no agent {', '.join(unknown)} on these hosts; there are {', '.join(known) or 'none'}"
+            f"no agent {', '.join(unknown)} on {where}; there are {', '.join(known) or 'none'}{silent}"
         )
     chosen = [(host, one) for host, one in there if "all" in names or set(names) & set(_names(one))]
     targets: dict[str, dict[str, str]] = {}
@@ -286,6 +288,38 @@ def over(course: Course, waves_done: int = 0) -> bool:
     return not (todo or wrong)
 
 
+def without_the_unstopped(course: Course, index: int, retired: Mapping[str, Mapping[str, Any]]) -> Course:
+    """Wave `index` without the agents that were to move in it, and of which their old hosts did not say that they stopped.
+
+    One id never runs twice; so they stay `untried`. `retired`: host → what came of stopping there.
+    """
+    wave = course["waves"][index]
+    left = {
+        (home, name): host
+        for host, homes in wave["moves"].items()
+        for name, home in homes.items()
+        if name not in (retired.get(host, {}).get("moving") or ())
+    }
+    if not left:
+        return course
+    kept = {
+        host: [name for name in names if (host, name) not in left] for host, names in wave["switch"].items()
+    }
+    switch = {host: names for host, names in kept.items() if names}
+    untried = dict(course.get("untried", {}).get("hosts", {}))
+    for home, name in left:
+        untried[home] = [*untried.get(home, ()), name]
+    hosts = sorted(set(left.values()))
+    waves = [*course["waves"]]
+    waves[index] = {**wave, "switch": switch}
+    return {
+        **course,
+        "waves": waves,
+        "problems": {**course["problems"], **{host: _problem(retired.get(host)) for host in hosts}},
+        "untried": {"hosts": untried, "why": f"it may still run on {', '.join(hosts)}; deploy again"},
+    }
+
+
 def after_wave(
     course: Course,
     index: int,
@@ -311,7 +345,9 @@ def after_wave(
     base = course["base"]
     agents = [one for one in outcomes if one["name"] in base]  # and not the broker
     failed = [(one["host"], base[one["name"]]) for one in agents if not went_well(one)]
-    lost = [(host, base[name]) for host, names in switch.items() if host in problems for name in names]
+    told = {(one["host"], one["name"]) for one in outcomes}
+    tried = [pair for wave in course["waves"][: index + 1] for pair in _pairs(wave["switch"])]
+    lost = [(host, base[name]) for host, name in tried if host in problems and (host, name) not in told]
     policies, default = _policies(course)
     stop = course["stop"] or exceeded([*failed, *lost], policies, default)
     back: dict[str, dict[str, str]] = {}
@@ -450,10 +486,7 @@ def finished(
     ]
     untried = course.get("untried", {"hosts": {}, "why": ""})
     rows += [(host, name, "not tried", "-", untried["why"]) for host, name in _pairs(untried["hosts"])]
-    rows += [
-        (host, "-", one["kind"], "-", _first_line(one["msg"]).removeprefix(f"{host}: "))
-        for host, one in sorted(problems.items())
-    ]
+    rows += [(host, "-", one["kind"], "-", _without(host, one)) for host, one in sorted(problems.items())]
     rows += [(one["host"], one["name"], "held", "-", _hold(one)) for one in course["held"]]
     counts = _counts(course, outcomes, problems)
     verdicts = _verdicts(outcomes, problems)
@@ -515,6 +548,11 @@ def _row(one: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _counted(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def _without(host: str, problem: Mapping[str, str]) -> str:
+    """What is wrong there, in one line that does not name the host again."""
+    return _first_line(problem["msg"]).removeprefix(f"{host}: ")
 
 
 def _first_line(text: str) -> str:

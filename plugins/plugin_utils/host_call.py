@@ -18,7 +18,7 @@ import re
 import signal
 import socket
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
@@ -84,16 +84,23 @@ def call_engine(
         **request,
         "who": {**_who(), **request.get("who", {})},
     }
-    try:
+    with reaching():
         at_once = action._is_pipelining_enabled("new")
         report = _ask_installed(action, {**whole, "secrets": secrets}) if at_once else None
         if report is None:
             report = _ask_by_module(action, task_vars, whole, secrets, bring=at_once)
-    except AnsibleConnectionFailure as error:
-        raise HostRefused(f"unreachable: {' '.join(str(error).split())}", UNREACHABLE) from None
     if "error" in report:
         raise HostRefused(report["error"], report.get("kind", "refused"))
     return report
+
+
+@contextlib.contextmanager
+def reaching() -> Iterator[None]:
+    """A host that is lost meanwhile raises HostRefused as what it is, and not what ends the run for all hosts."""
+    try:
+        yield
+    except AnsibleConnectionFailure as error:
+        raise HostRefused(f"unreachable: {' '.join(str(error).split())}", UNREACHABLE) from None
 
 
 def _ask_installed(action: ActionBase, request: Mapping[str, Any]) -> dict[str, Any] | None:

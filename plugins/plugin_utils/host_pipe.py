@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.muster.agents.plugins.module_utils.engine.install import COMMAND
-from ansible_collections.muster.agents.plugins.plugin_utils.host_call import UNREACHABLE, HostRefused
+from ansible_collections.muster.agents.plugins.plugin_utils.host_call import HostRefused, reaching
 
 
 def muster(action: ActionBase, command: str, told: bytes) -> str:
@@ -19,9 +19,8 @@ def muster(action: ActionBase, command: str, told: bytes) -> str:
     context = action._connection._play_context
     said, context.no_log = context.no_log, True  # at -vvv the output of every command would be shown
     try:
-        done = action._low_level_execute_command(f"{COMMAND} {command}", in_data=told)
-    except AnsibleConnectionFailure as error:
-        raise HostRefused(f"unreachable: {' '.join(str(error).split())}", UNREACHABLE) from None
+        with reaching():
+            done = action._low_level_execute_command(f"{COMMAND} {command}", in_data=told)
     except AnsibleError as error:
         raise HostRefused(f"its connection cannot carry a backup: {error}") from None
     finally:

@@ -72,6 +72,14 @@ def make_rotation(
     return {**as_document(plan), "brokers": [], "rotation": True}
 
 
+def with_the_silent(
+    staged: Mapping[str, Mapping[str, Any]], looked: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Mapping[str, Any]]:
+    """The results of staging, by host, without those of hosts that had not said which secrets they use: they were asked for
+    none of them, and what they say of that is no answer."""
+    return {**staged, **{host: one for host, one in looked.items() if "agents" not in one}}
+
+
 def _manifest(agent: Agent, secrets: Mapping[str, Any]) -> dict[str, Any]:
     """As much of the manifest as the controller needs; the host has the whole."""
     return {

@@ -15,11 +15,14 @@ _COLUMNS = ("AGENT", "HOST", "RELEASE", "SINCE", "STATE", "UPTIME", "RESTARTS", 
 
 
 def status_table(
-    agents: Sequence[Mapping[str, Any]], silent: Mapping[str, str], absent: Sequence[str] = ()
+    agents: Sequence[Mapping[str, Any]],
+    silent: Mapping[str, str],
+    absent: Sequence[str] = (),
+    fewer: Mapping[str, str] | None = None,
 ) -> str:
     """A header, a line for each agent, then what is wrong, in words. SINCE is when its release became current, in this
     machine's time, for the hosts may differ in theirs. `silent`: host → why it gave no answer;
-    `absent`: agents that should run and were found nowhere.
+    `absent`: agents that should run and were found nowhere; `fewer`: how many instances were found of those that lack some.
     """
     rows = [_row(agent) for agent in sorted(agents, key=lambda agent: (agent["name"], agent["host"]))]
     rows += [("?", host, *["-"] * (len(_COLUMNS) - 2)) for host in sorted(silent)]
@@ -27,6 +30,9 @@ def status_table(
     notes = [f"{agent['name']} on {agent['host']}: {note}" for agent in agents for note in _notes(agent)]
     notes += [f"{host}: {reason}" for host, reason in sorted(silent.items())]
     notes += [f"{name}: on none of the hosts that answered" for name in absent]
+    notes += [
+        f"{name}: {found} instances on the hosts that answered" for name, found in (fewer or {}).items()
+    ]
     if not rows:
         notes.append("no agent runs on these hosts")
     return "\n".join([*lines, *(["", *notes] if notes else [])])

@@ -14,15 +14,18 @@ def verdicts(
     answered: Mapping[str, Sequence[Mapping[str, Any]]],
     silent: Mapping[str, Mapping[str, str]],
     absent: Sequence[str],
+    fewer: Mapping[str, str],
 ) -> dict[str, dict[str, str]]:
     """host → its problem (`kind`, `msg`), for each host that is not as it should be.
 
-    `answered` has the agents of every host that told, `silent` the problems of those that did not. What is `absent` is no
-    host's own: where all hosts answered the first says so, and else nobody knows.
+    `answered` has the agents of every host that told, `silent` the problems of those that did not. What is `absent`, or of
+    which there are `fewer` instances, is no host's own: where all hosts answered the first says so, and else nobody knows.
     """
     complaints = {host: _complaints(agents) for host, agents in answered.items()}
-    if absent and complaints and not silent:
-        next(iter(complaints.values())).append(f"on no host: {', '.join(absent)}")
+    if complaints and not silent:
+        missing = [f"on no host: {', '.join(absent)}"] if absent else []
+        missing += [f"{name}: {found} instances" for name, found in fewer.items()]
+        next(iter(complaints.values())).extend(missing)
     found = {
         host: {"kind": NOT_WELL, "msg": f"{host}: {'; '.join(why)}"}
         for host, why in complaints.items()

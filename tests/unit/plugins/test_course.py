@@ -178,6 +178,18 @@ def test_a_host_that_is_lost_while_it_switches_counts_as_failed_and_stops_the_re
     assert ended(now)["counts"]["unreachable"] == 1
 
 
+def test_hosts_that_are_lost_one_after_the_other_count_together() -> None:
+    four = {f"h{number}": [f"writer-{number}"] for number in range(1, 5)}
+    now = begun(four, rollout={"canary": 1, "then": [1], "max_failed": 1})
+    lost = {"kind": "unreachable", "msg": "unreachable: timed out"}
+    now = course.after_wave(now, 0, {"h1": {"problem": lost}}, {})
+    assert now["stop"] == ""
+    now = course.after_wave(now, 1, {"h2": {"outcomes": [outcome("writer-2")]}}, {})
+    assert now["stop"] == ""
+    now = course.after_wave(now, 2, {"h3": {"problem": lost}}, {})
+    assert now["stop"] == "2 hosts failed, max_failed is 1"
+
+
 def test_a_host_that_ansible_dropped_is_not_forgotten() -> None:
     end = ended(course.after_wave(begun(), 0, {}, {}))
     assert end["problems"]["h1"]["kind"] == "failed"
@@ -403,6 +415,16 @@ def test_hosts_that_do_not_answer_are_listed_and_the_others_go_back() -> None:
     assert now["problems"] == {"h2": {"kind": "unreachable", "msg": "h2: unreachable"}}
 
 
+def test_an_agent_that_nobody_knows_may_be_on_a_host_that_did_not_tell() -> None:
+    lost = {"problem": {"kind": "unreachable", "msg": "h2: unreachable: timed out"}}
+    with pytest.raises(course.NoSuchRelease) as caught:
+        course.begin_rollback(["h1", "h2"], {"h1": FOUND["h1"], "h2": lost}, ["judge"], "")
+    assert str(caught.value) == (
+        "no agent judge on the hosts that answered; there are writer, writer-1, writer-1-id; "
+        "h2 did not tell: unreachable: timed out"
+    )
+
+
 MOVE = {"h2": ["judge"], "h3": []}
 
 
@@ -432,6 +454,26 @@ def test_an_agent_that_could_not_move_goes_on_where_it_was(result: str) -> None:
         for row in end["text"].splitlines()
     )
     assert list(end["verdicts"]) == ["h2"]
+
+
+@pytest.mark.parametrize("told", [{"problem": {"kind": "busy", "msg": "h3: busy: held by a person"}}, None])
+def test_an_agent_that_could_not_be_stopped_is_started_nowhere_else(told: dict[str, Any] | None) -> None:
+    hosts = {"h2": ["judge", "writer"], "h3": []}
+    found = {"h2": staged(["judge", "writer"]), "h3": staged([], retire=["judge"])}
+    now = course.begin(plan(hosts), ["h2", "h3"], found)
+    now = course.without_the_unstopped(now, 0, {"h3": told} if told else {})
+    assert now["waves"][0]["switch"] == {"h2": ["writer"]}
+    retired = {"h3": told} if told else {}
+    now = course.after_wave(now, 0, {"h2": {"outcomes": [outcome("writer")]}}, retired)
+    text = ended(now)["text"]
+    assert "h2    judge   not tried  -                     it may still run on h3; deploy again" in text
+    assert text.endswith("1 changed, 0 unchanged, 0 reverted, 1 failed, 0 unreachable")
+    assert list(ended(now)["verdicts"]) == ["h3"]
+
+
+def test_an_agent_that_stopped_is_started_where_it_moves_to() -> None:
+    now = moving()
+    assert course.without_the_unstopped(now, 0, {"h3": {"moving": ["judge"]}}) == now
 
 
 def test_an_agent_that_does_not_go_on_where_it_was_fails_that_host_too() -> None:

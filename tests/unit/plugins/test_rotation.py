@@ -12,7 +12,11 @@ from ansible_collections.muster.agents.plugins.plugin_utils.fleet import Entry
 from ansible_collections.muster.agents.plugins.plugin_utils.hooks import Hook
 from ansible_collections.muster.agents.plugins.plugin_utils.plan import workloads_of
 from ansible_collections.muster.agents.plugins.plugin_utils.rollout import Policy
-from ansible_collections.muster.agents.plugins.plugin_utils.rotation import CannotRotate, make_rotation
+from ansible_collections.muster.agents.plugins.plugin_utils.rotation import (
+    CannotRotate,
+    make_rotation,
+    with_the_silent,
+)
 
 
 def agent(name: str, *secrets: str, **more: Any) -> dict[str, Any]:
@@ -127,3 +131,10 @@ def test_the_policies_and_hooks_are_those_of_the_agents_concerned() -> None:
     assert plan["rollout"]["canary"] == 3
     assert {name: one["canary"] for name, one in plan["rollouts"].items()} == {"writer": 2}
     assert list(plan["hooks"]) == ["writer"]
+
+
+def test_a_host_that_did_not_say_what_it_uses_has_not_been_asked_for_it() -> None:
+    lost = {"problem": {"kind": "unreachable", "msg": "h2: unreachable: timed out"}}
+    staged = {"h1": {"here": ["writer"]}, "h2": {"here": []}}
+    found = with_the_silent(staged, {"h1": {"agents": []}, "h2": lost})
+    assert found == {"h1": staged["h1"], "h2": lost}

@@ -106,6 +106,12 @@ def test_an_empty_fleet_is_said_to_be_empty() -> None:
     assert status_table([], {}).endswith("\n\nno agent runs on these hosts")
 
 
+def test_of_whom_some_instances_are_missing_it_is_said_how_many_are_there() -> None:
+    assert "\nwriter: 1 of 2 instances on the hosts that answered" in status_table(
+        [agent()], {}, [], {"writer": "1 of 2"}
+    )
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [

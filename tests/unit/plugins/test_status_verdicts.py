@@ -18,7 +18,7 @@ def agent(**changes: Any) -> dict[str, Any]:
 
 
 def test_where_all_is_well_nobody_is_spoken_against() -> None:
-    assert verdicts({"a": [agent()], "b": []}, {}, []) == {}
+    assert verdicts({"a": [agent()], "b": []}, {}, [], {}) == {}
 
 
 @pytest.mark.parametrize(
@@ -32,24 +32,29 @@ def test_where_all_is_well_nobody_is_spoken_against() -> None:
     ],
 )
 def test_a_host_with_an_agent_that_is_not_well_is(changes: dict[str, Any], words: str) -> None:
-    found = verdicts({"a": [agent(**changes)], "b": [agent()]}, {}, [])
+    found = verdicts({"a": [agent(**changes)], "b": [agent()]}, {}, [], {})
     assert found == {"a": {"kind": "not_well", "msg": f"a: {words}"}}
 
 
 def test_an_agent_that_is_held_is_as_it_should_be() -> None:
-    assert verdicts({"a": [agent(ready=False, held={"moves_to": None})]}, {}, []) == {}
+    assert verdicts({"a": [agent(ready=False, held={"moves_to": None})]}, {}, [], {}) == {}
     assert not is_half_moved(agent(held={"moves_to": None}))
     assert is_half_moved(agent(held={"moves_to": "b"}))
 
 
 def test_a_host_without_an_answer_keeps_its_own_problem() -> None:
-    assert verdicts({"a": [agent()]}, {"c": GONE}, []) == {"c": GONE}
+    assert verdicts({"a": [agent()]}, {"c": GONE}, [], {}) == {"c": GONE}
 
 
 def test_what_runs_nowhere_is_said_once_by_the_first() -> None:
-    found = verdicts({"a": [agent(ready=False)], "b": []}, {}, ["judge", "editor"])
+    found = verdicts({"a": [agent(ready=False)], "b": []}, {}, ["judge", "editor"], {})
     assert found == {"a": {"kind": "not_well", "msg": "a: not ready: writer; on no host: judge, editor"}}
 
 
 def test_what_may_run_on_a_host_that_does_not_answer_is_held_against_no_other() -> None:
-    assert verdicts({"a": [agent()]}, {"c": GONE}, ["judge"]) == {"c": GONE}
+    assert verdicts({"a": [agent()]}, {"c": GONE}, ["judge"], {"writer": "1 of 2"}) == {"c": GONE}
+
+
+def test_of_an_agent_that_lacks_instances_it_is_said_how_many_there_are() -> None:
+    found = verdicts({"a": [agent()], "b": []}, {}, [], {"writer": "1 of 2"})
+    assert found == {"a": {"kind": "not_well", "msg": "a: writer: 1 of 2 instances"}}
