@@ -5,17 +5,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import grp
 import hashlib
 import os
 import secrets
-import shutil
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Union
 
 OURS = ".muster-"  # is part of every temporary name, so that a later run knows what it may remove
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True)
@@ -155,13 +156,65 @@ def read_link(path: Path) -> str | None:
 def remove(path: Path) -> bool:
     """Remove a file, link or tree; True where there was one."""
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        _remove_tree(path)
         return True
     try:
         path.unlink()
     except FileNotFoundError:
         return False
     return True
+
+
+def _remove_tree(path: Path) -> None:
+    """However deep it is, which its owner chose: `shutil.rmtree` recurses and has a folder open for each level.
+
+    Only names are opened, each in the folder above it, and no link is followed. Up again it goes by `..`, provided that this
+    is still the folder that it came from. Raises OSError.
+    """
+    trail: list[
+        tuple[str, tuple[int, int], list[str]]
+    ] = []  # names, the folders they are in, what these have left
+    handle = os.open(path, _FOLDER)
+    try:
+        folders = _without_files(handle)
+        while folders or trail:
+            if folders:
+                name = folders.pop()
+                handle, above = os.open(name, _FOLDER, dir_fd=handle), handle
+                trail.append((name, _identity(above), folders))
+                os.close(above)
+                folders = _without_files(handle)
+            else:
+                name, identity, folders = trail.pop()
+                handle, below = os.open("..", _FOLDER, dir_fd=handle), handle
+                os.close(below)
+                if _identity(handle) != identity:
+                    raise OSError(errno.ESTALE, "a folder in it was moved while it was removed")
+                os.rmdir(name, dir_fd=handle)
+    except OSError as error:
+        error.filename = str(path)
+        raise
+    finally:
+        os.close(handle)
+    path.rmdir()
+
+
+def _without_files(handle: int) -> list[str]:
+    """Remove all in a folder but the folders, whose names are returned."""
+    with os.scandir(handle) as found:
+        entries = list(found)
+    folders = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    kept = set(folders)
+    for entry in entries:
+        if entry.name not in kept:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(entry.name, dir_fd=handle)
+    return folders
+
+
+def _identity(handle: int) -> tuple[int, int]:
+    found = os.fstat(handle)
+    return found.st_dev, found.st_ino
 
 
 def leftovers(directory: Path) -> list[Path]:

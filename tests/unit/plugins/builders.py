@@ -169,3 +169,21 @@ def http_server(answers: Mapping[str, Answer]) -> Iterator[tuple[int, list[str]]
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def nested(folder: Path, name: str, depth: int) -> Iterator[None]:
+    """Folders in folders, with a file in the last: deeper than a path can tell, where that is asked. pytest could not remove
+    them.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        for _ in range(depth):
+            os.mkdir(name, dir_fd=handle)
+            handle, above = os.open(name, os.O_RDONLY, dir_fd=handle), handle
+            os.close(above)
+        os.close(os.open("file", os.O_CREAT, dir_fd=handle))
+        yield
+    finally:
+        os.close(handle)
+        subprocess.run(["rm", "-rf", "--", folder / name], check=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.muster.agents.plugins.module_utils.engine import files
-from tests.unit.plugins.builders import sha256, with_collection
+from tests.unit.plugins.builders import nested, sha256, with_collection
 
 # Says everything that it saw a link point at, until its standard input ends.
 READER = """
@@ -177,6 +177,35 @@ def test_remove_takes_files_links_and_trees(tmp_path: Path) -> None:
     assert files.remove(tmp_path / "tree")
     assert not files.remove(tmp_path / "tree")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(("name", "depth"), [("d", 1100), ("d", 3000), ("long" * 60, 20)])
+def test_remove_takes_a_tree_however_deep(tmp_path: Path, name: str, depth: int) -> None:
+    tree = tmp_path / "tree"
+    for one in ("a", "b"):
+        (tree / one).mkdir(parents=True)
+        (tree / one / "link").symlink_to(tmp_path)
+    with nested(tree / "a", name, depth), nested(tree / "b", name, depth):
+        assert files.remove(tree)
+        assert os.listdir(tmp_path) == []
+
+
+def test_remove_goes_up_to_nowhere_but_where_it_came_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tree/a/b").mkdir(parents=True)
+    (tmp_path / "tree/a/b/file").touch()
+    (tmp_path / "elsewhere/a").mkdir(parents=True)
+    real = os.unlink
+
+    def moving(name: str, *, dir_fd: int) -> None:
+        (tmp_path / "tree/a/b").rename(tmp_path / "elsewhere/b")
+        real(name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "unlink", moving)
+    with pytest.raises(OSError, match=r"was moved while it was removed: .*tree"):
+        files.remove(tmp_path / "tree")
+    assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == ["a", "b"]
 
 
 def test_digests(tmp_path: Path) -> None:

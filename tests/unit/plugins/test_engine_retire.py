@@ -18,7 +18,7 @@ from ansible_collections.muster.agents.plugins.module_utils.engine.retire import
     remove_agents,
 )
 from ansible_collections.muster.agents.plugins.module_utils.engine.state import State, save
-from tests.unit.plugins.builders import TEXTS, raw_manifest
+from tests.unit.plugins.builders import TEXTS, nested, raw_manifest
 
 
 def entry(base: str, agent_id: str = "id") -> dict[str, Any]:
@@ -93,3 +93,14 @@ def test_a_removal_says_in_check_mode_what_it_would_remove(
     assert [one["name"] for one in report["removed"]] == removed
     assert layout.state.read_bytes() == before
     assert not layout.lock.exists()
+
+
+def test_a_purge_takes_data_however_deep(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    save(layout, State({}))
+    folder = tmp_path / "var/lib/private/agent-writer"
+    folder.mkdir(parents=True)
+    with nested(folder, "d", 1100):
+        report = remove_agents(layout, request(phase="remove", names=("writer",), purge=True))
+        assert report == {"removed": [], "purged": [str(folder)]}
+        assert not folder.exists()
