@@ -9,15 +9,16 @@ imported where it is needed: a deploy needs none of this.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import pwd
 import stat
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from .errors import EngineError
 
@@ -27,8 +28,26 @@ if TYPE_CHECKING:
 CONTENTS = "contents.json"
 _LEVEL = 1  # of zlib, the quickest: much of it (runtimes) is compressed already
 _BLOCK = 1 << 20
+_OLDEST, _NEWEST = -1 << 31, 1 << 33  # seconds: what file systems of today have in common
+DEEPEST = 128  # a restore goes down by recursion in places
+LONGEST = 4096 - 256  # bytes of a path: what Linux takes, less the folder that a restore unpacks below
+SPARE = (
+    4 << 20
+)  # bytes by which the files of one folder may grow, all together, from the survey until they are read
 
 Folder = Callable[[tuple[str, ...]], int]
+
+
+class Found(NamedTuple):
+    """What may go into an archive, as it was when it was looked at. Until it is read, its owner may make it anything else."""
+
+    path: Path
+    kind: int  # as of stat.S_IFMT
+    size: int = 0
+    folder: Path | None = (
+        None  # its owner may change all names below it; without one, no name on the way is anyone's but root's
+    )
+    unfit: str = ""  # why it cannot be in an archive
 
 
 class Writer:
@@ -44,24 +63,37 @@ class Writer:
         )
         self._root = root
         self._digests: dict[str, str] = {}
-        self.changed: list[str] = []  # files that became shorter while they were read
+        self._spare: dict[Path, int] = {}
+        self._open: tuple[Path, int] | None = None  # the folder that the last one was in
+        self.files = self.bytes = 0
+        self.left_out: list[str] = []  # what changed since it was found, each with how
 
-    def add(self, path: Path) -> None:
-        """A file, folder or link; what has gone meanwhile is passed over."""
-        with contextlib.suppress(FileNotFoundError):
-            found = path.lstat()
-            if not stat.S_ISREG(found.st_mode):
-                self._tar.addfile(self._entry(path, found))
-                return
-            # Not to wait for a writer, nor to follow a link, where another thing has taken the file's place.
-            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    def add(self, found: Found) -> None:
+        """A file, folder or link. What has gone since it was found is passed over, and so is what became another thing.
+
+        Raises EngineError where that is nothing that an agent can do.
+        """
+        try:
+            now, handle, target = self._now(found)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if found.folder is None:
+                raise EngineError(f"{found.path} could not be read: {error.strerror}") from None
+            self.left_out.append(f"{found.path}: it could not be read: {error.strerror}")
+            return
+        entry = self._entry(found, now, target)
+        if handle is None:
+            self._tar.addfile(entry)
+        else:
             with os.fdopen(handle, "rb") as stream:
-                entry = self._entry(path, os.fstat(handle))
+                entry.size = self._size(found, now.st_size)
                 whole = _Exactly(stream, entry.size)
                 self._tar.addfile(entry, whole)
             self._digests[entry.name] = whole.digest.hexdigest()
             if whole.missing:
-                self.changed.append(str(path))
+                self.left_out.append(f"{found.path}: what it lost while it was read")
+        self.files, self.bytes = self.files + 1, self.bytes + entry.size
 
     def close(self) -> None:
         import io
@@ -73,21 +105,78 @@ class Writer:
         self._tar.addfile(entry, io.BytesIO(data))
         self._tar.close()
         self._gzip.close()
+        self._leave()
 
-    def _entry(self, path: Path, found: os.stat_result) -> TarInfo:
+    def _now(self, found: Found) -> tuple[os.stat_result, int | None, str]:
+        """What it is now, a file's handle, and a link's target. Raises OSError where it is no more what was found."""
+        name, above = self._place(found)
+        now = os.stat(name, dir_fd=above, follow_symlinks=False)
+        _require(stat.S_IFMT(now.st_mode) == found.kind)
+        if stat.S_ISLNK(now.st_mode):
+            target = os.readlink(name, dir_fd=above)
+            _require(
+                found.folder is not None and stays_inside(_depth_below(found.folder, found.path), target)
+            )
+            return now, None, target
+        if stat.S_ISDIR(now.st_mode):
+            return now, None, ""
+        # Not to wait for a writer, nor to follow a link, where another thing has taken the file's place meanwhile.
+        handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=above)
+        try:
+            now = os.fstat(handle)
+            _require(stat.S_ISREG(now.st_mode))
+        except BaseException:
+            os.close(handle)
+            raise
+        return now, handle, ""
+
+    def _place(self, found: Found) -> tuple[str, int | None]:
+        """What to open, and relative to which folder: the last one stays open, as others that are in it come next."""
+        if found.folder is None or found.path == found.folder:
+            return str(found.path), None
+        above = found.path.parent
+        if self._open is None or self._open[0] != above:
+            self._leave()
+            self._open = above, _opened(found.folder, above.relative_to(found.folder).parts)
+        return found.path.name, self._open[1]
+
+    def _leave(self) -> None:
+        if self._open is not None:
+            os.close(self._open[1])
+        self._open = None
+
+    def _size(self, found: Found, now: int) -> int:
+        """How much of a file to read: room was made for what was found. It may have been replaced by a longer one since, of
+        which a part could be worthless; but what an agent makes huge meanwhile is not to fill the disk.
+        """
+        if found.folder is None or now <= found.size:
+            return now
+        spare = self._spare.get(found.folder, SPARE) - (now - found.size)
+        if spare < 0:
+            self.left_out.append(f"{found.path}: what it gained while the backup was made")
+            return found.size
+        self._spare[found.folder] = spare
+        return now
+
+    def _entry(self, found: Found, now: os.stat_result, target: str) -> TarInfo:
         import tarfile
 
-        entry = tarfile.TarInfo(str(path.relative_to(self._root)))
-        entry.mode, entry.mtime = stat.S_IMODE(found.st_mode) & 0o777, int(found.st_mtime)
-        if stat.S_ISDIR(found.st_mode):
+        entry = tarfile.TarInfo(str(found.path.relative_to(self._root)))
+        entry.mode = stat.S_IMODE(now.st_mode) & 0o777
+        # An owner can set any time, also one that no restore could.
+        entry.mtime = max(_OLDEST, min(int(now.st_mtime), _NEWEST))
+        if stat.S_ISDIR(now.st_mode):
             entry.type = tarfile.DIRTYPE
-        elif stat.S_ISLNK(found.st_mode):
-            entry.type, entry.linkname = tarfile.SYMTYPE, os.readlink(path)
-        else:
-            entry.size = found.st_size
+        elif stat.S_ISLNK(now.st_mode):
+            entry.type, entry.linkname = tarfile.SYMTYPE, target
         with contextlib.suppress(KeyError):  # whoever has no name here can have none elsewhere
-            entry.uname = pwd.getpwuid(found.st_uid).pw_name
+            entry.uname = pwd.getpwuid(now.st_uid).pw_name
         return entry
+
+
+def _require(same: bool) -> None:
+    if not same:
+        raise OSError(errno.ESTALE, "it became another thing while the backup was made")
 
 
 class _Exactly:
@@ -109,22 +198,77 @@ class _Exactly:
         return data
 
 
-def walk(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Everything in a folder and the folder itself, each with "" or why it cannot be in an archive; parents first."""
-    yield folder, ""
-    for directory, names, others in os.walk(folder):
-        here = Path(directory)
-        for path in (here / name for name in sorted([*names, *others])):
-            with contextlib.suppress(FileNotFoundError):
-                yield path, _unfit(path, folder)
+def file(path: Path) -> Found:
+    """A file in a folder that is root's own."""
+    return Found(path, stat.S_IFREG, path.lstat().st_size)
 
 
-def _unfit(path: Path, folder: Path) -> str:
-    mode = path.lstat().st_mode
-    if stat.S_ISLNK(mode):
-        inside = stays_inside(len(path.relative_to(folder).parts), os.readlink(path))
-        return "" if inside else "a link that leads out"
-    return "" if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else "neither a file nor a folder"
+def walk(folder: Path) -> Iterator[Found]:
+    """Everything in a folder and the folder itself; parents first. What is below something unfit is not looked at."""
+    yield Found(folder, stat.S_IFDIR, 0, folder)
+    pending: list[tuple[str, ...]] = [()]
+    while pending:
+        parts = pending.pop()
+        for found in _in(folder, parts):
+            yield found
+            if found.kind == stat.S_IFDIR and not found.unfit:
+                pending.append((*parts, found.path.name))
+
+
+def _in(folder: Path, parts: tuple[str, ...]) -> list[Found]:
+    here = folder.joinpath(*parts)
+    try:
+        handle = _opened(folder, parts)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        return [Found(here, 0, 0, folder, f"it could not be read: {error.strerror}")]
+    try:
+        # A folder that changes meanwhile may tell a name twice.
+        found = [_found(folder, here / name, handle) for name in sorted(set(os.listdir(handle)))]
+    finally:
+        os.close(handle)
+    return [one for one in found if one is not None]
+
+
+def _found(folder: Path, path: Path, above: int) -> Found | None:
+    try:
+        now = os.stat(path.name, dir_fd=above, follow_symlinks=False)
+        target = os.readlink(path.name, dir_fd=above) if stat.S_ISLNK(now.st_mode) else ""
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return Found(path, 0, 0, folder, f"it could not be read: {error.strerror}")
+    kind, size = stat.S_IFMT(now.st_mode), now.st_size if stat.S_ISREG(now.st_mode) else 0
+    return Found(path, kind, size, folder, _unfit(folder, path, kind, target))
+
+
+def _opened(folder: Path, parts: Sequence[str]) -> int:
+    """A folder below one that may change at any time: no link is followed on the way. Raises OSError where there is one."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    handle = os.open(folder, flags)
+    for name in parts:
+        try:
+            below = os.open(name, flags, dir_fd=handle)
+        finally:
+            os.close(handle)
+        handle = below
+    return handle
+
+
+def _unfit(folder: Path, path: Path, kind: int, target: str) -> str:
+    depth = _depth_below(folder, path)
+    if depth > DEEPEST:
+        return f"more than {DEEPEST} folders deep"
+    if len(os.fsencode(path)) > LONGEST:
+        return f"its path is longer than {LONGEST} bytes"
+    if kind == stat.S_IFLNK:
+        return "" if stays_inside(depth, target) else "a link that leads out"
+    return "" if kind in (stat.S_IFREG, stat.S_IFDIR) else "neither a file nor a folder"
+
+
+def _depth_below(folder: Path, path: Path) -> int:
+    return len(path.parts) - len(folder.parts)
 
 
 def stays_inside(depth: int, target: str) -> bool:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from . import archive, broker_data, hold, manifest, names, releases, systemd
+from .archive import Found
 from .errors import EngineError
 from .files import make_directory, remove, sha256_file
 from .install import install
@@ -52,45 +53,51 @@ def make(layout: Layout, request: Request) -> dict[str, Any]:
         recover(layout, request.who)
         state = load(layout)
         database = broker_data.saved(layout, state)
-        paths, left_out = _survey(layout, state, request)
-        paths += [database] if database else []
-        report = _report(state, paths, left_out)
+        found, left_out = _survey(layout, state, request)
+        found += [archive.file(database)] if database else []
+        report = _report(state, found, left_out)
         remove(folder(layout))
         # `require_room` asks for twice as much; and compressed it will be less.
-        require_room([Need(layout.lib, report["bytes"] // 2, 4)])
+        most = report["bytes"] + archive.SPARE * len({one.folder for one in found if one.folder})
+        require_room([Need(layout.lib, most // 2, 4)])
         make_directory(folder(layout), 0o700)
         token = secrets.token_hex(8)
         target = _archive(layout, token)
         try:
-            changed = _write(layout, target, paths)
+            writer = _write(layout, target, found)
         except BaseException:
             remove(folder(layout))
             raise
-        report["left_out"] += [f"{path}: what it lost while it was read" for path in changed[:_MOST_NAMED]]
+        report |= {"files": writer.files, "bytes": writer.bytes}
+        report["left_out"] = _named(left_out + writer.left_out)
         return {**report, "token": token, "size": target.stat().st_size, "sha256": sha256_file(target)}
 
 
-def _write(layout: Layout, target: Path, paths: list[Path]) -> list[str]:
+def _write(layout: Layout, target: Path, found: list[Found]) -> archive.Writer:
     with target.open("xb") as stream:
         target.chmod(0o600)
         writer = archive.Writer(stream, layout.root)
-        for path in paths:
-            writer.add(path)
+        for one in found:
+            writer.add(one)
         writer.close()
-        return writer.changed
+        return writer
 
 
-def _report(state: State, paths: list[Path], left_out: list[str]) -> dict[str, Any]:
-    more = len(left_out) - _MOST_NAMED
+def _report(state: State, found: list[Found], left_out: list[str]) -> dict[str, Any]:
     return {
         "workloads": sorted(names.name_of(key) for key in state.workloads),
-        "files": len(paths),
-        "bytes": sum(path.lstat().st_size for path in paths if path.is_file() and not path.is_symlink()),
-        "left_out": left_out[:_MOST_NAMED] + ([f"and {more} more"] if more > 0 else []),
+        "files": len(found),
+        "bytes": sum(one.size for one in found),
+        "left_out": _named(left_out),
     }
 
 
-def _survey(layout: Layout, state: State, request: Request) -> tuple[list[Path], list[str]]:
+def _named(left_out: list[str]) -> list[str]:
+    more = len(left_out) - _MOST_NAMED
+    return left_out[:_MOST_NAMED] + ([f"and {more} more"] if more > 0 else [])
+
+
+def _survey(layout: Layout, state: State, request: Request) -> tuple[list[Found], list[str]]:
     """What goes in, in order, and what does not."""
     old = layout.history.with_name(f"{layout.history.name}.1")
     paths = [path for path in (layout.state, layout.history, old) if path.is_file()]
@@ -105,14 +112,15 @@ def _survey(layout: Layout, state: State, request: Request) -> tuple[list[Path],
         if hold.held(layout, key) is not None:
             paths.append(hold.note_file(layout, key))
     paths += [layout.runtime(digest) / "program" for digest in sorted(runtimes)]
+    found = [archive.file(path) for path in paths]
     for key in sorted(state.workloads):
         if _with_data(state, key, request.archive):
-            for path, why in _data(layout, state.workloads[key]["unit"]):
-                if why:
-                    left_out.append(f"{path}: {why}")
+            for one in _data(layout, state.workloads[key]["unit"]):
+                if one.unfit:
+                    left_out.append(f"{one.path}: {one.unfit}")
                 else:
-                    paths.append(path)
-    return paths, left_out
+                    found.append(one)
+    return found, left_out
 
 
 def _whole_releases(
@@ -147,7 +155,7 @@ def _with_data(state: State, key: str, about: Mapping[str, Any]) -> bool:
     )
 
 
-def _data(layout: Layout, unit: str) -> Iterator[tuple[Path, str]]:
+def _data(layout: Layout, unit: str) -> Iterator[Found]:
     """What systemd made for the unit, but for caches. A link in its place leads to one that is in the list, too."""
     for path in data_folders(layout, unit):
         if path.is_dir() and not path.is_symlink():

@@ -7,10 +7,12 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import pwd
+import socket
 import subprocess
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,7 @@ from ansible_collections.muster.agents.plugins.module_utils.engine.files import 
 from ansible_collections.muster.agents.plugins.module_utils.engine.gate import Watch
 from ansible_collections.muster.agents.plugins.module_utils.engine.layout import Layout
 from ansible_collections.muster.agents.plugins.module_utils.engine.request import Request, parse
-from tests.unit.plugins.builders import KEY, RUNNING, UNIT, UNIT_PATH, wanted
+from tests.unit.plugins.builders import KEY, RUNNING, UNIT, UNIT_PATH, nested, wanted
 from tests.unit.plugins.small_host import PROGRAM, SECRETS, Host, version
 
 WHO = {"user": "admin", "host": "laptop"}
@@ -173,6 +175,136 @@ def test_what_cannot_be_restored_is_refused_or_told(old: Host) -> None:
     (old.layout.release(KEY, current) / "env").write_text("altered")
     with pytest.raises(EngineError, match=f"its release {current} could not be restored: env altered"):
         backup.make(old.layout, ask("backup"))
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any]) -> None:
+    """Have an agent act when its data were looked at and are not read yet."""
+    monkeypatch.setattr(backup, "require_room", lambda needs: act())
+
+
+def swapped(path: Path, make: Callable[[Path], Any]) -> None:
+    path.rename(path.with_name("aside"))
+    make(path)
+
+
+def test_a_folder_that_an_agent_swaps_for_a_link_is_not_followed(
+    old: Host, new: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets, cache = tmp_path / "secrets", data(old.layout) / "a/cache"
+    for folder in (secrets / "deep", cache / "deep"):
+        folder.mkdir(parents=True)
+        (folder / "other.env").write_text("canary-of-another")
+        (folder.parent / "other.env").write_text("canary-of-another")
+    for path in cache.rglob("other.env"):
+        path.write_text("mine")
+    meanwhile(monkeypatch, lambda: swapped(cache, lambda path: path.symlink_to(secrets)))
+    archive, report = fetched(old)
+    assert not any(b"canary-of-another" in one for one in entries(archive).values())
+    assert str(cache) in " ".join(report["left_out"])
+    assert restored(new, archive)["outcomes"][0]["result"] == "released"
+    assert (data(new.layout) / "notes").read_text() == "canary-notes"
+
+
+def socket_at(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(path))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        os.mkfifo,
+        socket_at,
+        os.mkdir,
+        lambda path: path.symlink_to("/etc/passwd"),
+        lambda path: path.symlink_to("last"),
+        lambda path: None,
+    ],
+    ids=["fifo", "socket", "folder", "link out", "link in", "nothing"],
+)
+@pytest.mark.parametrize("name", ["notes", "last", "folder"])
+def test_what_an_agent_swaps_before_it_is_read_spoils_no_restore(
+    old: Host, new: Host, monkeypatch: pytest.MonkeyPatch, name: str, make: Callable[[Path], Any]
+) -> None:
+    (data(old.layout) / "folder").mkdir()
+    (data(old.layout) / "folder/x").write_text("x")
+    (data(old.layout) / "other").write_text("whole")
+    meanwhile(monkeypatch, lambda: swapped(data(old.layout) / name, make))
+    archive, _ = fetched(old)
+    assert restored(new, archive)["outcomes"][0]["result"] == "released"
+    assert (data(new.layout) / "other").read_text() == "whole"
+
+
+def test_a_link_that_an_agent_turns_outwards_is_left_out(
+    old: Host, new: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = data(old.layout) / "last"
+    meanwhile(monkeypatch, lambda: swapped(last, lambda path: path.symlink_to("../agent-other/notes")))
+    archive, report = fetched(old)
+    assert [line.split(": ")[0] for line in report["left_out"]] == [str(last)]
+    restored(new, archive)
+    assert not (data(new.layout) / "last").is_symlink()
+
+
+def test_a_file_that_an_agent_makes_huge_is_read_as_far_as_there_is_room(
+    old: Host, new: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes, log = data(old.layout) / "notes", data(old.layout) / "log"
+    log.write_text("1")
+
+    def grow() -> None:
+        os.truncate(notes, 64 << 20)
+        log.write_text("12")
+
+    meanwhile(monkeypatch, grow)
+    archive, report = fetched(old)
+    assert report["left_out"] == [f"{notes}: what it gained while the backup was made"]
+    assert report["bytes"] == sum(map(len, entries(archive).values())) - listed(archive)
+    restored(new, archive)
+    assert (data(new.layout) / "notes").read_text() == "canary-notes"
+    assert (data(new.layout) / "log").read_text() == "12", "one that was replaced is whole"
+
+
+def listed(archive: bytes) -> int:
+    return len(entries(archive)["contents.json"])
+
+
+def test_a_file_of_our_own_that_is_none_any_more_fails_the_backup(
+    old: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meanwhile(monkeypatch, lambda: swapped(old.layout.history, os.mkfifo))
+    with pytest.raises(EngineError, match=r"history.* could not be read: it became another thing"):
+        backup.make(old.layout, ask("backup"))
+    assert not backup.folder(old.layout).exists()
+
+
+def test_a_tree_that_is_too_deep_costs_no_more_than_itself(old: Host, new: Host) -> None:
+    with nested(data(old.layout), "d", 1100), nested(data(old.layout), "long" * 60, 20):
+        archive, report = fetched(old)
+    assert [line.split(": ")[-1] for line in report["left_out"]] == [
+        "its path is longer than 3840 bytes",
+        "more than 128 folders deep",
+    ]
+    assert restored(new, archive)["outcomes"][0]["result"] == "released"
+    assert (data(new.layout) / "notes").read_text() == "canary-notes"
+    assert data(new.layout).joinpath(*["d"] * 128).is_dir()
+
+
+def test_no_time_that_an_agent_sets_spoils_a_restore(
+    old: Host, new: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some file systems keep any number."""
+    real = os.fstat
+
+    def late(handle: int) -> os.stat_result:
+        found = list(real(handle))
+        found[8] = 1 << 63  # st_mtime
+        return os.stat_result(found)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", late)
+        archive, _ = fetched(old)
+    assert restored(new, archive)["outcomes"][0]["result"] == "released"
 
 
 def test_pieces_end_where_another_backup_begins(old: Host) -> None:

@@ -27,11 +27,12 @@ def folder_of(parts: Sequence[str]) -> int:
     return 1 if parts[0] in ("data", "other") else 0
 
 
-def pack(root: Path, names: Sequence[Path]) -> bytes:
+def pack(root: Path, data: Path) -> bytes:
     stream = io.BytesIO()
     writer = archive.Writer(stream, root)
-    for path in names:
-        writer.add(path)
+    for found in archive.walk(data):
+        assert not found.unfit
+        writer.add(found)
     writer.close()
     return stream.getvalue()
 
@@ -67,8 +68,7 @@ def some_data(root: Path) -> Path:
 def test_what_was_put_in_comes_out(tmp_path: Path) -> None:
     data = some_data(tmp_path / "there")
     os.utime(data / "empty", (1000, 1000))
-    paths = [path for path, why in archive.walk(data) if not why]
-    root = unpack(tmp_path, pack(tmp_path / "there", paths))
+    root = unpack(tmp_path, pack(tmp_path / "there", data))
     assert looks(root / "data") == looks(data)
     assert (root / "data/empty").stat().st_mtime == 1000
 
@@ -79,7 +79,7 @@ def test_what_cannot_be_in_it_is_named_with_the_reason(tmp_path: Path) -> None:
     (data / "etc").symlink_to("/etc")
     (data / "deep/behind").symlink_to("er/../../../x")
     os.mkfifo(data / "pipe")
-    unfit = {path.name: why for path, why in archive.walk(data) if why}
+    unfit = {found.path.name: found.unfit for found in archive.walk(data) if found.unfit}
     assert unfit == {
         "out": "a link that leads out",
         "etc": "a link that leads out",
@@ -101,14 +101,18 @@ def test_a_file_that_shrinks_or_goes_while_it_is_read_does_not_spoil_the_archive
         found[6] += 5  # st_size: as it was before it shrank
         return os.stat_result(found)
 
+    (data / "gone").touch()
     stream = io.BytesIO()
     writer = archive.Writer(stream, tmp_path)
+    _, gone, log = archive.walk(data)
+    (data / "gone").unlink()
     monkeypatch.setattr(os, "fstat", larger)
-    writer.add(data / "log")
+    writer.add(log)
     monkeypatch.undo()
-    writer.add(data / "gone")
+    writer.add(gone)
     writer.close()
-    assert writer.changed == [str(data / "log")]
+    assert writer.left_out == [f"{data / 'log'}: what it lost while it was read"]
+    assert (writer.files, writer.bytes) == (1, 15)
     assert (unpack(tmp_path, stream.getvalue()) / "data/log").read_bytes() == b"0123456789" + bytes(5)
 
 
@@ -117,7 +121,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
     """Some data, and one archive of them: another would have other times, and another length."""
     folder = tmp_path_factory.mktemp("sample")
     data = some_data(folder)
-    return data, pack(folder, [path for path, _ in archive.walk(data)])
+    return data, pack(folder, data)
 
 
 @few
