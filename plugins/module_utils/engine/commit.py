@@ -8,7 +8,8 @@ transaction touched: where the one from before still runs, the files go back and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ from .files import remove
 from .gate import Watch, start_and_gate
 from .layout import Layout
 from .manifest import Manifest
+from .mask import masked
 from .outcome import FAILED, RELEASED, REMOVED, REVERTED, Outcome
 from .reasons import NOT_RECORDED, RECORD, RELOAD, RESTART
 from .state import State, released_before
@@ -108,7 +110,9 @@ def commit(layout: Layout, state: State, change: Change, watch: Watch, secrets_t
 
 
 def revert(layout: Layout, state: State, failures: list[Failure], parallel: int) -> list[Outcome]:
-    """Bring back what ran before, all at once, and gate it too."""
+    """Bring back what ran before, all at once, and gate it too. What the outcomes quote has its secrets masked."""
+    # Before anything goes back: the values of the release that failed lie on the disk only until then.
+    hide = {failure.touched.key: _secrets(layout, failure.touched.key) for failure in failures}
     units = systemd.show([failure.touched.unit for failure in failures])
     outcomes = []
     back: dict[str, Watch] = {}
@@ -145,7 +149,20 @@ def revert(layout: Layout, state: State, failures: list[Failure], parallel: int)
     for outcome in outcomes:
         if outcome.key in back:
             _judge(outcome, back[outcome.key])
+        _mask(outcome, hide[outcome.key])
     return outcomes
+
+
+def _secrets(layout: Layout, key: str) -> list[str]:
+    """The values to hide. That they cannot be read keeps nothing from going back."""
+    with contextlib.suppress(OSError):
+        return secret_files.hide_both(layout, key)
+    return []
+
+
+def _mask(outcome: Outcome, hide: Sequence[str]) -> None:
+    outcome.reason = masked(outcome.reason, hide)
+    outcome.log = [masked(line, hide) for line in outcome.log]
 
 
 def _judge(outcome: Outcome, watch: Watch) -> None:

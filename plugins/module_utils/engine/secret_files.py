@@ -65,8 +65,12 @@ def read(layout: Layout, key: str) -> dict[str, str]:
 
 def read_before(layout: Layout, key: str) -> dict[str, str]:
     """What the release before this one ran with, while the transaction is open."""
+    return {**read(layout, key), **_read_old(layout, key)}
+
+
+def _read_old(layout: Layout, key: str) -> dict[str, str]:
     sealed = layout.credentials(key).glob(f".*.cred{OURS}old")
-    return {**read(layout, key), **_read([beside(layout.secrets_file(key), "old")], sealed)}
+    return _read([beside(layout.secrets_file(key), "old")], sealed)
 
 
 def _read(plain: Iterable[Path], sealed: Iterable[Path]) -> dict[str, str]:
@@ -94,6 +98,11 @@ def text(layout: Layout, key: str) -> str | None:
 def hide(layout: Layout, key: str) -> list[str]:
     """What no text about this workload may show."""
     return secret_values({key: read(layout, key)})
+
+
+def hide_both(layout: Layout, key: str) -> list[str]:
+    """The same while the transaction is open: of today's values and of those that the release before ran with."""
+    return secret_values({"now": read(layout, key), "before": _read_old(layout, key)})
 
 
 def entries(layout: Layout, document: Manifest, secrets_text: str | None) -> dict[Path, File | None]:

@@ -5,15 +5,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ansible_collections.muster.agents.plugins.module_utils.engine import recover
+from ansible_collections.muster.agents.plugins.module_utils.engine import commit, recover, switch
+from ansible_collections.muster.agents.plugins.module_utils.engine.gate import Watch
 from ansible_collections.muster.agents.plugins.module_utils.engine.layout import Layout
 from ansible_collections.muster.agents.plugins.module_utils.engine.state import State, load, save
-from tests.unit.plugins.builders import KEY, wanted
+from tests.unit.plugins.builders import KEY, UNIT, wanted
+from tests.unit.plugins.small_host import Host, host, version
+
+__all__ = ["host"]
 
 OLD, NEW = "b" * 16, wanted().manifest.release
 
@@ -84,3 +90,33 @@ def test_a_transaction_that_cannot_be_followed_is_told_and_does_not_stay(
     entry = json.loads(layout.history.read_text())
     assert (entry["via"], entry["result"], entry["who"]) == ("recovery", "failed", {"user": "ada"})
     assert recover.recover(layout, {}) == []
+
+
+def killed(host: Host, number: int, secrets: dict[str, str]) -> None:
+    """An engine was killed just after it had switched to another release with other secrets."""
+    layout, item = host.layout, replace(version(number), secrets=secrets)
+    before, after = load(layout).release(KEY), host.stage(item)
+    swaps = tuple(switch.prepare(layout, KEY, after, before, item.secrets_text))
+    state, one = load(layout), commit.Touched(KEY, UNIT, before, after, "gone", "restart", swaps)
+    state.transaction = {"before": {KEY: before}, "after": {KEY: after}, "touched": {KEY: one.as_dict()}}
+    save(layout, state)
+    switch.switch(swaps)
+
+
+def test_neither_the_old_nor_the_new_secrets_are_told_of_what_does_not_come_back(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unhealthy(watches: Iterable[Watch], parallel: int) -> None:
+        for watch in watches:
+            watch.verdict = "answered canary-of-today"
+            watch.log = ["key canary-of-today", "once canary-of-tomorrow"]
+
+    monkeypatch.setattr(commit, "start_and_gate", unhealthy)
+    monkeypatch.setattr(commit, "register", lambda units: {})
+    host.release(version(1))
+    killed(host, 2, {"API_KEY": "canary-of-tomorrow"})
+    (outcome,) = recover.recover(host.layout, {})
+    assert (outcome.result, outcome.log) == ("failed", ["key ********", "once ********"])
+    assert "it answered ********" in outcome.reason
+    assert "canary" not in host.layout.history.read_text()
+    assert "canary-of-today" in host.layout.secrets_file(KEY).read_text()
