@@ -321,11 +321,20 @@ def _for_this_engine(digest: str) -> str:
 
 
 def _carry_on(layout: Layout, options: argparse.Namespace) -> int:
+    """1 where the transaction is left open: then systemd starts the unit that brings back what ran before."""
     text = detach.take_request(options.scratch, options.request)
-    detach.leave_report(
-        options.scratch, _reported(lambda: request.parse(text), lambda asked: _second_half(layout, asked))
-    )
-    return 0
+    report = _reported(lambda: request.parse(text), lambda asked: _second_half(layout, asked))
+    detach.leave_report(options.scratch, report)
+    # While another has the host, an open transaction is that one's.
+    return 1 if "error" in report and report["kind"] != Busy.kind and _is_open(layout) else 0
+
+
+def _is_open(layout: Layout) -> bool:
+    """Whether a transaction is open, as far as can be told."""
+    try:
+        return load(layout).transaction is not None
+    except EngineError:
+        return True
 
 
 def _second_half(layout: Layout, asked: request.Request) -> dict[str, Any]:

@@ -21,8 +21,14 @@ from ansible_collections.muster.agents.plugins.module_utils.engine import (
     systemd,
     table,
 )
+from ansible_collections.muster.agents.plugins.module_utils.engine.errors import Busy, EngineError
 from ansible_collections.muster.agents.plugins.module_utils.engine.lock import locked
-from ansible_collections.muster.agents.plugins.module_utils.engine.state import load, record
+from ansible_collections.muster.agents.plugins.module_utils.engine.state import (
+    State,
+    load,
+    record,
+    save,
+)
 from tests.unit.plugins.builders import KEY, UNIT, UNIT_PATH, with_collection
 from tests.unit.plugins.small_host import Host, host, version
 
@@ -247,6 +253,50 @@ def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program.write_text(JOURNALCTL)
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+
+OPEN = {"before": {KEY: None}, "after": {KEY: "a" * 16}, "touched": {}}
+
+
+@pytest.mark.parametrize(
+    ("transaction", "error", "code"),
+    [
+        (OPEN, OSError(5, "Input/output error", "/x"), 1),
+        (OPEN, EngineError("systemctl show: no answer"), 1),
+        (OPEN, KeyError("x"), 1),
+        (None, EngineError("refused"), 0),
+        (OPEN, Busy("another is at work, and this is its transaction"), 0),
+        (OPEN, None, 0),
+    ],
+)
+def test_what_is_left_open_calls_for_the_unit_that_brings_it_back(
+    host: Host,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    transaction: dict[str, Any] | None,
+    error: Exception | None,
+    code: int,
+) -> None:
+    def work(*arguments: object) -> dict[str, Any]:
+        if error:
+            raise error
+        return {"outcomes": []}
+
+    save(host.layout, State({}, transaction))
+    monkeypatch.setattr(detach, "take_request", lambda scratch, offered: '{"format": 1, "phase": "switch"}')
+    monkeypatch.setattr(cli, "_second_half", work)
+    assert muster(host, "carry-on", str(tmp_path), "/proc/1/fd/3") == code
+    assert ("error" in json.loads((tmp_path / "report.json").read_text())) == (error is not None)
+
+
+def test_a_state_that_cannot_be_read_any_more_counts_as_left_open(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(host.layout, State())
+    host.layout.state.write_text("{")
+    monkeypatch.setattr(detach, "take_request", lambda scratch, offered: '{"format": 1, "phase": "switch"}')
+    monkeypatch.setattr(cli, "_second_half", lambda layout, asked: load(layout) and {})
+    assert muster(host, "carry-on", str(tmp_path), "/proc/1/fd/3") == 1
 
 
 @pytest.mark.usefixtures("journal")
