@@ -114,11 +114,15 @@ def _transact(
     except BaseException:
         forget(swap for several in swaps.values() for swap in several)
         raise
+    outcomes: list[Outcome] = []
     try:
-        outcomes = _switch_and_gate(layout, state, going, units, touched, secrets, order)
+        _switch_and_gate(layout, state, going, units, touched, secrets, order, outcomes)
     except Exception as error:  # noqa: BLE001 - whatever it was, nobody else will come back for what is half done
         traceback.print_exc()
-        return refused + revert_open(layout, f"could not be carried out: {_words(error)}")
+        back = revert_open(layout, f"could not be carried out: {_words(error)}")
+        forget(swap for several in swaps.values() for swap in several)
+        reverted = {outcome.key for outcome in back}
+        return refused + [outcome for outcome in outcomes if outcome.key not in reverted] + back
     forget(swap for several in swaps.values() for swap in several)
     _post_release(going, outcomes)
     if order.via != ROTATION:  # which leaves releases as they are
@@ -260,7 +264,9 @@ def _switch_and_gate(
     touched: Mapping[str, Touched],
     secrets: Mapping[str, str | None],
     order: Order,
-) -> list[Outcome]:
+    outcomes: list[Outcome],
+) -> None:
+    """Adds an outcome for each to `outcomes`. Where it raises, those of them count that state.json has no open transaction of."""
     began = time.monotonic()
     watches = {change.key: Watch(change.manifest, change.action) for change in changes}
     for change in changes:
@@ -283,7 +289,6 @@ def _switch_and_gate(
     not_switched = {key for key, watch in watches.items() if watch.verdict}
     switched = time.monotonic() - began
     start_and_gate((watch for watch in watches.values() if watch.verdict is None), order.parallel)
-    outcomes = []
     failures = []
     for change in changes:
         watch = watches[change.key]
@@ -299,7 +304,6 @@ def _switch_and_gate(
     _close(layout, state, [outcome.key for outcome in outcomes])
     outcomes += revert(layout, state, failures, order.parallel) if failures else []
     _close(layout, state, [failure.touched.key for failure in failures])
-    return outcomes
 
 
 def _is_news(layout: Layout, unit: Unit, touched: Touched) -> bool:
