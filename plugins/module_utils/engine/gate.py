@@ -9,6 +9,7 @@ for `min_healthy_time` seconds. A crash ends the wait at once.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import hashlib
 import json
 import socket
@@ -83,12 +84,19 @@ def start_and_gate(watches: Iterable[Watch], parallel: int) -> None:
                 # An agent that lets a probe hang must not keep us from seeing it, or another one, crash meanwhile.
                 judge(watch, unit, _answer(pool, asked, watch, unit), time.monotonic())
                 if watch.verdict:
-                    watch.log = systemd.journal(watch.manifest.unit, watch.started or 0.0, watch.invocation)
+                    watch.log = _log(watch)
             active = [watch for watch in active if watch.verdict is None]
             if active:
                 time.sleep(_TICK)
     finally:
         pool.shutdown(wait=False)
+
+
+def _log(watch: Watch) -> list[str]:
+    """Its last lines; none where journalctl fails, for the others are still to be judged."""
+    with contextlib.suppress(EngineError, OSError):
+        return systemd.journal(watch.manifest.unit, watch.started or 0.0, watch.invocation)
+    return []
 
 
 def _answer(

@@ -13,7 +13,14 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.muster.agents.plugins.module_utils.engine.gate import Watch, judge, probe
+from ansible_collections.muster.agents.plugins.module_utils.engine import systemd
+from ansible_collections.muster.agents.plugins.module_utils.engine.errors import EngineError
+from ansible_collections.muster.agents.plugins.module_utils.engine.gate import (
+    Watch,
+    judge,
+    probe,
+    start_and_gate,
+)
 from ansible_collections.muster.agents.plugins.module_utils.engine.reasons import RECORD, RELOAD, RESTART
 from ansible_collections.muster.agents.plugins.module_utils.engine.systemd import Unit
 from tests.unit.plugins.builders import RUNNING, gate, http_server, with_gate
@@ -41,6 +48,18 @@ def after(looks: Sequence[Look], one: Watch | None = None) -> Watch:
         assert one.verdict is None
         judge(one, unit, answer, START + seconds)
     return one
+
+
+def test_a_journal_that_does_not_answer_keeps_nobody_from_a_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    def journal(*words: object) -> list[str]:
+        raise EngineError("journalctl --quiet gave no answer within 90 s")
+
+    crashed = replace(RUNNING, active="failed", result="exit-code", exit_code=1, pid=0)
+    monkeypatch.setattr(systemd, "show", lambda names: dict.fromkeys(names, crashed))
+    monkeypatch.setattr(systemd, "journal", journal)
+    both = [watch(RECORD), watch(RECORD)]
+    start_and_gate(both, 8)
+    assert [(one.log, "exited with status 0" in (one.verdict or "")) for one in both] == [([], True)] * 2
 
 
 # --- healthy ------------------------------------------------------------------------------------------------
