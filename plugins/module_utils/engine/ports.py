@@ -63,5 +63,5 @@ def _belongs(pid: int, unit: str) -> bool:
 
 def _command(pid: int) -> str:
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/comm").read_text("utf-8").strip()
+        return Path(f"/proc/{pid}/comm").read_text("utf-8", "replace").strip()
     return "a process that just ended"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from ansible_collections.muster.agents.plugins.module_utils.engine.compare import Change
-from ansible_collections.muster.agents.plugins.module_utils.engine.ports import conflicts
+from ansible_collections.muster.agents.plugins.module_utils.engine.ports import _command, conflicts
 from ansible_collections.muster.agents.plugins.module_utils.engine.reasons import NOTHING, RESTART
 from tests.unit.plugins.builders import KEY, with_gate
 
@@ -68,3 +68,13 @@ def test_a_free_port_and_one_that_only_a_client_uses_are_no_conflict() -> None:
         client.close()
     assert conflicts([change(port)]) == {}
     assert conflicts([]) == {}
+
+
+def test_a_process_whose_name_is_no_text_is_named_all_the_same() -> None:
+    code = r"open('/proc/self/comm', 'wb').write(b'odd\xff'); print(flush=True); input()"
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert _command(process.pid) == "odd\ufffd"
+        process.kill()
