@@ -62,7 +62,7 @@ def stage(layout: Layout, request: Request) -> dict[str, Any]:
             report["refused"] = {
                 request.wanted[key].manifest.name: f"check: {reason}" for key, reason in verdicts.items()
             }
-            prune(layout, load(layout), verdicts)
+            prune(layout, load(layout), verdicts, request.keep)
         return report
 
 
@@ -105,7 +105,7 @@ def _stage(layout: Layout, request: Request, report: dict[str, Any], keys: Itera
         return [item for item in pending if stage_release(layout, item)]
     except OSError as error:
         with contextlib.suppress(OSError):
-            prune(layout, load(layout), [item.manifest.key for item in pending])
+            prune(layout, load(layout), [item.manifest.key for item in pending], request.keep)
         raise EngineError(f"{error.filename or layout.lib}: cannot be staged: {error.strerror}") from None
 
 

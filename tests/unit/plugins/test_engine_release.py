@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.muster.agents.plugins.module_utils.engine import release, request, trial
-from tests.unit.plugins.builders import RUNNING, UNIT
+from tests.unit.plugins.builders import KEY, RUNNING, UNIT
 from tests.unit.plugins.small_host import Host, host, version
 
 __all__ = ["host"]
@@ -51,6 +51,19 @@ def test_what_a_new_package_started_may_be_restarted(host: Host) -> None:
     (change,) = release._changes(host.layout, order)
     assert (change.before, change.action, change.running) == (None, "restart", True)
     assert release._forbidden([change], order) == {}
+
+
+def test_what_a_refused_check_prunes_leaves_as_many_as_are_to_be_kept(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(1, 7):
+        host.release(version(number))
+    monkeypatch.setattr(release, "check", lambda layout, fresh, parallel: {KEY: "no"})
+    monkeypatch.setattr(release, "trial", lambda layout, item: "")
+    refused = asked(7, phase="stage", keep=6)
+    assert release.stage(host.layout, refused)["refused"] == {"writer": "check: no"}
+    staged = {version(number).manifest.release for number in range(1, 7)}
+    assert {path.name for path in host.layout.releases(KEY).iterdir()} == staged
 
 
 MOSQUITTO = """1795283444: Loading config file /etc/mosquitto/conf.d/muster.conf
