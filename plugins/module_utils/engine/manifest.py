@@ -24,6 +24,8 @@ FORMAT = 1
 FILE_NAME = "manifest.json"
 # Beside what the manifest names, for the unit: the id, which the manifest's own digest is and no file in it can hold.
 ID_FILE = "release.env"
+# And in a release that has not passed its check: whoever stages it again then checks it, whatever ended the run before.
+UNCHECKED = "muster-unchecked"
 ENVIRONMENT_FILE, CREDENTIALS = BACKENDS = ("environment_file", "credentials")
 SECRETS = "secrets"  # how `reload` names the secrets
 PRE_RELEASE, POST_RELEASE = "pre_release", "post_release"
@@ -221,7 +223,9 @@ def parse(raw: Mapping[str, Any]) -> Manifest:
         raise EngineError(f"manifest of {raw.get('name', '?')}: {type(error).__name__} {error}") from None
     absent = {*(install.file for install in manifest.installs), *manifest.configs} - set(manifest.files)
     unsafe = [
-        name for name in manifest.files if "/" in name or name.startswith(".") or name in (FILE_NAME, ID_FILE)
+        name
+        for name in manifest.files
+        if "/" in name or name.startswith(".") or name in (FILE_NAME, ID_FILE, UNCHECKED)
     ]
     if absent or unsafe:
         raise EngineError(f"manifest of {manifest.name}: no such file {sorted(absent) or unsafe}")

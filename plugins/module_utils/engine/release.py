@@ -30,7 +30,7 @@ from .reasons import BROKER_RESTARTED, DRIFT, NOTHING, RECORD, RELOAD, RESTART
 from .recover import recover
 from .request import Request, Wanted
 from .retire import moved_away, orphans
-from .stage import make_room, missing_packages, missing_runtimes, stage_release, stage_runtimes
+from .stage import make_room, missing_packages, missing_runtimes, passed, stage_release, stage_runtimes
 from .state import load
 from .switch import whole
 from .transaction import DEPLOY, ROTATION, Order, transact, write_down
@@ -62,6 +62,9 @@ def stage(layout: Layout, request: Request) -> dict[str, Any]:
             report["refused"] = {
                 request.wanted[key].manifest.name: f"check: {reason}" for key, reason in verdicts.items()
             }
+            for item in fresh:
+                if item.manifest.key not in verdicts:
+                    passed(layout, item.manifest)
             prune(layout, load(layout), verdicts, request.keep)
         return report
 
@@ -90,7 +93,7 @@ def _install_directories(layout: Layout, request: Request) -> set[Path]:
 
 
 def _stage(layout: Layout, request: Request, report: dict[str, Any], keys: Iterable[str]) -> list[Wanted]:
-    """Stage runtimes and releases; returns those that were not there. All of it, or nothing and EngineError."""
+    """Stage runtimes and releases; returns those that are to be checked. All of it, or nothing and EngineError."""
     pending = [request.wanted[key] for key in keys]
     actions = {one["key"]: one for one in report["workloads"]}
     make_room(layout, pending, request.runtime_files)

@@ -102,15 +102,16 @@ def _sync(path: Path) -> None:
 
 
 def stage_release(layout: Layout, wanted: Wanted) -> bool:
-    """Write one release directory; True where it was not there, or not whole, before."""
+    """Write one release directory where it is not there, or not whole; True where the release is still to be checked."""
     document = wanted.manifest
     target = layout.release(document.key, document.release)
     if not manifest.altered(target, document):
-        return False
+        return os.path.lexists(target / manifest.UNCHECKED)
     make_directory(target.parent, 0o711)
     for path in leftovers(target.parent):
         remove(path)
     with _made_beside(target, 0o711) as beside:
+        (beside / manifest.UNCHECKED).touch(0o600)
         for name, text in wanted.texts.items():
             write(beside / name, text.encode(), 0o600)
         digest = document.digest(platform.machine())
@@ -119,6 +120,12 @@ def stage_release(layout: Layout, wanted: Wanted) -> bool:
         write(beside / manifest.ID_FILE, f"MUSTER_RELEASE={document.release}\n".encode(), 0o600)
         write(beside / manifest.FILE_NAME, manifest.canonical(document.raw), 0o600)
     return True
+
+
+def passed(layout: Layout, document: Manifest) -> None:
+    """The release needs no further check."""
+    with contextlib.suppress(OSError):  # then it is checked once more
+        remove(layout.release(document.key, document.release) / manifest.UNCHECKED)
 
 
 @contextlib.contextmanager

@@ -131,7 +131,7 @@ def test_another_format_is_refused(changes: dict[str, Any]) -> None:
         manifest.parse(raw_manifest(**changes))
 
 
-@pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "manifest.json"])
+@pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "manifest.json", "muster-unchecked"])
 def test_a_file_may_not_leave_its_release(name: str) -> None:
     with pytest.raises(EngineError, match="no such file"):
         manifest.parse(raw_manifest({**TEXTS, name: "x"}))

@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from ansible_collections.muster.agents.plugins.module_utils.engine import release, request, trial
+from ansible_collections.muster.agents.plugins.module_utils.engine.errors import EngineError
+from ansible_collections.muster.agents.plugins.module_utils.engine.layout import Layout
+from ansible_collections.muster.agents.plugins.module_utils.engine.request import Wanted
 from tests.unit.plugins.builders import KEY, RUNNING, UNIT
 from tests.unit.plugins.small_host import Host, host, version
 
@@ -64,6 +67,32 @@ def test_what_a_refused_check_prunes_leaves_as_many_as_are_to_be_kept(
     assert release.stage(host.layout, refused)["refused"] == {"writer": "check: no"}
     staged = {version(number).manifest.release for number in range(1, 7)}
     assert {path.name for path in host.layout.releases(KEY).iterdir()} == staged
+
+
+@pytest.mark.parametrize("ended_by", [KeyboardInterrupt(), EngineError("no answer")])
+def test_a_release_whose_check_was_interrupted_is_checked_by_the_next_stage(
+    host: Host, monkeypatch: pytest.MonkeyPatch, ended_by: BaseException
+) -> None:
+    checked: list[str] = []
+
+    def check(layout: Layout, fresh: list[Wanted], parallel: int) -> dict[str, str]:
+        checked.extend(item.manifest.release for item in fresh)
+        if len(checked) == 1:
+            raise ended_by
+        return {KEY: "no"} if len(checked) == 2 else {}
+
+    monkeypatch.setattr(release, "check", check)
+    monkeypatch.setattr(release, "trial", lambda layout, item: "")
+    host.release(version(1))
+    order, new = asked(2, phase="stage"), version(2).manifest.release
+    with pytest.raises(type(ended_by)):
+        release.stage(host.layout, order)
+    assert host.layout.release(KEY, new).is_dir()
+    assert release.stage(host.layout, order)["refused"] == {"writer": "check: no"}
+    assert not host.layout.release(KEY, new).is_dir()
+    for _ in range(2):
+        assert release.stage(host.layout, order)["refused"] == {}
+    assert checked == [new, new, new], "once it has passed, it is not checked again"
 
 
 MOSQUITTO = """1795283444: Loading config file /etc/mosquitto/conf.d/muster.conf

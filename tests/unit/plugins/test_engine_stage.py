@@ -61,6 +61,7 @@ def test_a_release_is_staged_whole_and_for_root_alone(layout: Layout) -> None:
 
 def test_staging_again_touches_nothing(layout: Layout) -> None:
     stage.stage_release(layout, wanted(runtime=RUNTIME))
+    stage.passed(layout, wanted(runtime=RUNTIME).manifest)
     before = tree(layout.root)
     assert not stage.stage_release(layout, wanted(runtime=RUNTIME))
     assert tree(layout.root) == before
