@@ -9,6 +9,7 @@ from .files import make_directory, read_bytes, write
 from .layout import Layout
 
 UNIT = "muster-resume.service"
+_TARGET = "multi-user.target"
 _TEXT = """# Made by muster. Reverts a release of agents that a power loss or a kill left unfinished.
 [Unit]
 Description=muster: finish an interrupted release of agents
@@ -23,15 +24,17 @@ Restart=on-abnormal
 RestartSec=2
 
 [Install]
-WantedBy=multi-user.target
+WantedBy={target}
 """
 
 
 def ensure(layout: Layout) -> None:
-    """Install and enable the unit where it is missing or differs."""
+    """Install the unit where it is missing or differs, and enable it where it is not: a run may have ended in between."""
     path = layout.units / UNIT
-    text = _TEXT.format(engine=layout.engine).encode()
-    if read_bytes(path) != text:
+    text = _TEXT.format(engine=layout.engine, target=_TARGET).encode()
+    same = read_bytes(path) == text
+    if not same:
         make_directory(path.parent)
         write(path, text)
+    if not same or not systemd.wanted_by(layout.units, _TARGET, UNIT):
         systemd.systemctl("enable", "--", UNIT)

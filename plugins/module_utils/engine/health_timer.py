@@ -16,7 +16,8 @@ from .state import State
 
 TIMER, SERVICE = "muster-health.timer", "muster-health.service"
 SECONDS = 600.0  # that it goes round before it ends and is started anew
-_TIMER = """# Made by muster. Has the agents of this host looked after.
+_TARGET = "timers.target"
+_TIMER = f"""# Made by muster. Has the agents of this host looked after.
 [Unit]
 Description=muster: look after the agents
 
@@ -26,7 +27,7 @@ OnUnitInactiveSec=5s
 AccuracySec=1s
 
 [Install]
-WantedBy=timers.target
+WantedBy={_TARGET}
 """
 _SERVICE = """# Made by muster. Started by muster-health.timer, ends by itself after ten minutes.
 [Unit]
@@ -42,7 +43,7 @@ RuntimeMaxSec={most:g}
 
 
 def ensure(layout: Layout, state: State) -> str:
-    """Have the timer as this state wants it; "" or a warning. Where nothing differs two files are read, and no more."""
+    """Have the timer as this state wants it; "" or a warning. Where nothing differs two files are read and a link is found."""
     try:
         if any(key.startswith(KINDS["agent"] + "/") for key in state.workloads):
             _put(layout)
@@ -57,7 +58,8 @@ def _put(layout: Layout) -> None:
     if (layout.units / TIMER).is_symlink():
         return  # masked: somebody does not want it
     texts = {SERVICE: _SERVICE.format(engine=layout.engine, most=2 * SECONDS), TIMER: _TIMER}
-    if all(read_bytes(layout.units / name) == text.encode() for name, text in texts.items()):
+    same = all(read_bytes(layout.units / name) == text.encode() for name, text in texts.items())
+    if same and systemd.wanted_by(layout.units, _TARGET, TIMER):  # a run may have ended before it was enabled
         return
     make_directory(layout.units)
     for name, text in texts.items():

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from .errors import EngineError, Unsupported
 
@@ -211,6 +212,11 @@ def enable(units: Iterable[str]) -> dict[str, str]:
         except EngineError as error:
             complaints[name] = str(error)
     return complaints
+
+
+def wanted_by(units: Path, target: str, unit: str) -> bool:
+    """Whether `enable` has made the link by which a target starts a unit. `units`: the directory of the administrator's."""
+    return os.path.lexists(units / f"{target}.wants" / unit)
 
 
 def unmask(units: Iterable[str]) -> None:

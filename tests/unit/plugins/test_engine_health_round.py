@@ -500,6 +500,12 @@ def test_the_timer_comes_with_the_first_agent_and_goes_with_the_last(
     state = states.load(host.layout)
     assert health_timer.ensure(host.layout, state) == ""
     assert host.calls == [("enable", "--", path.name), ("restart", "--", path.name)]
+    # A run that was killed here has enabled nothing, so the next one does.
+    assert health_timer.ensure(host.layout, state) == ""
+    assert host.calls[2:] == [("enable", "--", path.name), ("restart", "--", path.name)]
+    enabled = path.parent / "timers.target.wants" / path.name
+    enabled.parent.mkdir()
+    enabled.symlink_to(path)
     host.calls.clear()
     assert health_timer.ensure(host.layout, state) == ""
     assert (path.exists(), host.calls) == (True, [])
@@ -516,7 +522,7 @@ def test_a_masked_timer_stays_masked(host: Host) -> None:
     path = host.layout.units / health_timer.TIMER
     path.symlink_to("/dev/null")
     assert health_timer.ensure(host.layout, states.load(host.layout)) == ""
-    assert path.is_symlink()
+    assert (path.is_symlink(), host.calls) == (True, [])
 
 
 def test_rounds_follow_each_other_until_another_engine_is_there(

@@ -54,6 +54,21 @@ def test_a_second_time_nothing_is_written(tmp_path: Path, program: Path) -> None
     assert inodes(layout.root) == before
 
 
+def test_a_unit_that_was_written_and_not_enabled_is_enabled(
+    tmp_path: Path, program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout, calls = Layout(tmp_path / "host"), []
+    install.install(layout)  # and killed before systemd had made the link
+    monkeypatch.setattr(systemd, "systemctl", lambda *words: calls.append(words))
+    install.install(layout)
+    assert calls == [("enable", "--", "muster-resume.service")]
+    link = layout.units / "multi-user.target.wants" / "muster-resume.service"
+    link.parent.mkdir()
+    link.symlink_to("../muster-resume.service")
+    install.install(layout)
+    assert len(calls) == 1
+
+
 def test_another_engine_takes_its_place(tmp_path: Path, program: Path) -> None:
     layout = Layout(tmp_path / "host")
     layout.engine.parent.mkdir(parents=True)
