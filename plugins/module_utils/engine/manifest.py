@@ -219,7 +219,7 @@ def parse(raw: Mapping[str, Any]) -> Manifest:
             reads_credentials=bool(raw.get("reads_credentials")),
             raw=raw,
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise EngineError(f"manifest of {raw.get('name', '?')}: {type(error).__name__} {error}") from None
     absent = {*(install.file for install in manifest.installs), *manifest.configs} - set(manifest.files)
     unsafe = [
@@ -247,15 +247,17 @@ def _trial(raw: Mapping[str, Any]) -> Trial:
 
 
 def read(layout: Layout, key: str, release: str) -> Manifest:
-    """The manifest of a release on disk. Raises EngineError where it is missing or not what its id says."""
+    """The manifest of a release on disk. Raises EngineError where it is missing, unreadable or not what its id says."""
     path = layout.release(key, release) / FILE_NAME
     try:
         data = path.read_bytes()
         manifest = parse(json.loads(data))
     except FileNotFoundError:
         raise EngineError(f"{path}: missing; deploy the agent again to restore it") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise EngineError(f"{path}: not a manifest ({error})") from None
+    except OSError as error:
+        raise EngineError(f"{path}: cannot be read ({error.strerror})") from None
     if sha256_bytes(data)[:16] != release:
         raise EngineError(f"{path}: its digest is not {release}; it was altered")
     return manifest

@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ansible_collections.muster.agents.plugins.module_utils.engine import history
 from ansible_collections.muster.agents.plugins.module_utils.engine.layout import Layout
 from ansible_collections.muster.agents.plugins.module_utils.engine.logs import period
@@ -46,6 +48,27 @@ def test_the_newest_comes_first_and_a_torn_line_is_passed_over(tmp_path: Path) -
     assert [one["via"] for one in found] == ["rollback", "deploy"]
     assert found[1]["total"] == 3.75
     assert (found[1]["user"], found[1]["host"], found[1]["dirty"]) == ("admin", "laptop", True)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"key": None},
+        {"key": 5},
+        {"seconds": 5},
+        {"seconds": {"gate": "long"}},
+        {"who": "admin"},
+        {"who": {"commit": 5}},
+        {"log": "line"},
+        {"before": ["a"]},
+        {"via": {}, "time": 5},
+    ],
+)
+def test_a_damaged_line_is_passed_over(tmp_path: Path, damage: dict[str, Any]) -> None:
+    found = written(tmp_path, line(name="whole"), line(**damage))
+    assert [one["name"] for one in found] == ["whole"]
+    assert history.as_table(found, None)
+    assert history.in_detail(found)
 
 
 def test_older_lines_get_the_same_keys(tmp_path: Path) -> None:

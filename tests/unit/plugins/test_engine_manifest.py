@@ -7,7 +7,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.muster.agents.plugins.module_utils.engine import manifest
 from ansible_collections.muster.agents.plugins.module_utils.engine.errors import EngineError
+from ansible_collections.muster.agents.plugins.module_utils.engine.health_known import Known
 from ansible_collections.muster.agents.plugins.module_utils.engine.layout import Layout
 from ansible_collections.muster.agents.plugins.module_utils.engine.stage import stage_release
 from tests.unit.plugins.builders import KEY, TEXTS, few, raw_manifest, wanted
@@ -190,6 +192,42 @@ def test_a_missing_manifest_is_refused_by_its_name(staged: tuple[Layout, Path, s
     (directory / "manifest.json").unlink()
     with pytest.raises(EngineError, match=rf"{directory}/manifest\.json: missing"):
         manifest.read(layout, KEY, release)
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _no_folder(path: Path) -> None:
+    shutil.rmtree(path.parent)
+    path.parent.write_text("a file")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (_folder, "cannot be read"),
+        (_no_folder, "cannot be read"),
+        (lambda path: path.write_text("[" * 200_000), "not a manifest"),
+        (lambda path: path.write_bytes(b"\xff"), "not a manifest"),
+    ],
+)
+def test_a_manifest_that_cannot_be_read_is_refused_by_its_name(
+    staged: tuple[Layout, Path, str], spoil: Callable[[Path], None], words: str
+) -> None:
+    layout, directory, release = staged
+    spoil(directory / "manifest.json")
+    for read in (manifest.read, Known(layout).read):
+        with pytest.raises(EngineError, match=rf"{directory}/manifest\.json: {words}"):
+            read(layout, KEY, release)
+
+
+def test_a_number_without_an_end_is_refused() -> None:
+    raw = raw_manifest()
+    raw["gate"]["port"] = float("inf")
+    with pytest.raises(EngineError, match="OverflowError"):
+        manifest.parse(raw)
 
 
 def test_a_tampered_manifest_is_refused(staged: tuple[Layout, Path, str]) -> None:

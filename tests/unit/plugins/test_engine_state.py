@@ -77,7 +77,19 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
         (b'{"format": 2, "workloads": {"agents/a": 5}}', "the entry of agents/a is not one"),
         (b'{"format": 2, "workloads": {"agents/a": {}}}', "names a release that is none"),
         (b'{"format": 2, "workloads": {"agents/a": {"release": "../../x"}}}', "names a release that is none"),
+        (
+            b'{"format": 2, "workloads": {"agents/a": {"release": "0123456789abcdef"}}}',
+            "agents/a names no unit",
+        ),
         (b'{"format": 2, "workloads": {}, "salt": 5}', "salt"),
+        (
+            b'{"format": 2, "workloads": {}, "transaction": {"before": {}, "after": {}, "touched": null}}',
+            "touched",
+        ),
+        (
+            b'{"format": 2, "workloads": {}, "transaction": {"before": {}, "after": {}, "touched": []}}',
+            "touched",
+        ),
         (b'{"format": 2, "workloads": {}, "transaction": 5}', "`transaction` is not one"),
         (
             b'{"format": 2, "workloads": {}, "transaction": {"before": {}, "after": {"agents/a": "b"}}}',

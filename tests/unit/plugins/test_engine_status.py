@@ -149,3 +149,16 @@ def test_names_choose_and_unknown_ones_are_refused(host: Host) -> None:
 
 def test_an_empty_host_says_so(host: Host) -> None:
     assert status.as_table(status.document(host.layout), None) == "no agent runs on this host"
+
+
+def test_one_release_that_cannot_be_read_leaves_the_others_told_of(host: Host) -> None:
+    unit = "agent-editor.service"
+    install = {f"/etc/systemd/system/{unit}": {"file": "unit", "mode": "0644"}}
+    host.release(version(1, name="editor", base="editor", unit=unit, install=install))
+    path = host.layout.release(KEY, host.release(version(1))) / "manifest.json"
+    path.unlink()
+    path.mkdir()
+    entries = {one["name"]: one for one in status.document(host.layout)["workloads"]}
+    assert entries["editor"]["drift"] == []
+    assert entries["writer"]["drift"] == ["manifest.json"]
+    assert entries["writer"]["detail"] == f"{path}: cannot be read (Is a directory)"
