@@ -99,6 +99,8 @@ def _fault(document: Mapping[str, Any]) -> str | None:
             return f"the entry of {key} is not one"
         if not all(_is_release(one) for one in (entry.get("release"), *entry.get("proven", []))):
             return f"the entry of {key} names a release that is none"
+        if not isinstance(entry.get("unit"), str):
+            return f"the entry of {key} names no unit"
     if not isinstance(document.get("salt", ""), str):
         return "its `salt` is no text"
     transaction = document.get("transaction")
@@ -109,7 +111,8 @@ def _fault(document: Mapping[str, Any]) -> str | None:
         return "its `transaction` is not one"
     if set(transaction["before"]) != set(transaction["after"]):
         return "its `transaction` does not name the same agents before and after"
-    if not all(isinstance(one, dict) for one in transaction.get("touched", {}).values()):
+    touched = transaction.get("touched", {})
+    if not isinstance(touched, dict) or not all(isinstance(one, dict) for one in touched.values()):
         return "its `transaction` does not say what it touched"
     return None
 

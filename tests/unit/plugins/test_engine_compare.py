@@ -43,6 +43,7 @@ def deploy(layout: Layout, item: Wanted) -> None:
     state = State()
     state.workloads[KEY] = {
         "release": item.manifest.release,
+        "unit": item.manifest.unit,
         "proven": [item.manifest.release],
         "secrets": state.digest(item.secrets_text),
     }

@@ -47,6 +47,7 @@ def deploy(layout: Layout, item: Wanted) -> None:
     state = State()
     state.workloads[KEY] = {
         "release": item.manifest.release,
+        "unit": item.manifest.unit,
         "secrets": state.digest(item.secrets_text),
     }
     save(layout, state)
