@@ -18,7 +18,7 @@ _HEADER = ("TIME", "AGENT", "WHAT", "FROM", "TO", "RESULT", "PHASE", "TOOK", "WH
 def read(layout: Layout) -> list[dict[str, Any]]:
     """All entries, newest first, each with the same keys whatever version wrote it.
 
-    A line that a power loss tore is passed over.
+    A line that a power loss tore, or that is damaged otherwise, is passed over.
     """
     older = layout.history.with_name(f"{layout.history.name}.1")
     text = b"\n".join(read_bytes(path) or b"" for path in (older, layout.history)).decode("utf-8", "replace")
@@ -42,9 +42,9 @@ def since(entries: Iterable[Mapping[str, Any]], key: str, release: str | None) -
 def _entry(line: str) -> dict[str, Any] | None:
     try:
         raw = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    if not isinstance(raw, dict) or "key" not in raw:
+    if not isinstance(raw, dict) or not _is_entry(raw):
         return None
     who, seconds = raw.get("who") or {}, raw.get("seconds") or {}
     return {
@@ -66,6 +66,21 @@ def _entry(line: str) -> dict[str, Any] | None:
         "commit": who.get("commit"),
         "dirty": bool(who.get("dirty")),
     }
+
+
+def _is_entry(raw: Mapping[str, Any]) -> bool:
+    """Whether everything that is there is of its kind. What a line lacks, an older version did not write."""
+    texts = ("time", "name", "via", "before", "after", "tried", "result", "phase", "reason")
+    who, seconds, log = raw.get("who") or {}, raw.get("seconds") or {}, raw.get("log") or []
+    return (
+        isinstance(raw.get("key"), str)
+        and all(isinstance(raw.get(name), (str, type(None))) for name in texts)
+        and isinstance(who, dict)
+        and all(isinstance(who.get(name), (str, type(None))) for name in ("user", "host", "commit"))
+        and isinstance(seconds, dict)
+        and all(isinstance(taken, (int, float)) for taken in seconds.values())
+        and isinstance(log, list)
+    )
 
 
 def _via(raw: Mapping[str, Any]) -> str:
