@@ -155,7 +155,7 @@ def revert(layout: Layout, state: State, failures: list[Failure], parallel: int)
 
 def _secrets(layout: Layout, key: str) -> list[str]:
     """The values to hide. That they cannot be read keeps nothing from going back."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(EngineError, OSError):
         return secret_files.hide_both(layout, key)
     return []
 
