@@ -214,4 +214,5 @@ def test_digests(tmp_path: Path) -> None:
     assert files.sha256_file(tmp_path / "file") == files.sha256_bytes(data) == sha256(data)
     assert files.sha256_file(tmp_path / "absent") is None
     assert files.sha256_file(tmp_path / "file/below") is None
+    assert files.sha256_file(tmp_path) is None, "a folder in its place is another thing"
     assert files.read_bytes(tmp_path / "absent") is None
