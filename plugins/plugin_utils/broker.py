@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -223,7 +223,16 @@ def _material(
         keep=not action._task.check_mode,
     )
     names = list(dict.fromkeys([address, host, *map(str, options["tls_names"])]))
-    return certificates.from_private_ca(ca, host, names)
+    was_there = ca.is_there
+    made = certificates.from_private_ca(ca, host, names)
+    if was_there:
+        return made
+    # A clone that lacks what another has made, would otherwise be found out when agents connect anew.
+    warning = (
+        f"there was no CA in {ca.folder}, so a new one is made: keep a copy. If the broker has one already, bring that here "
+        "instead: agents outside of this deploy do not trust the new one"
+    )
+    return replace(made, warnings=(*made.warnings, warning))
 
 
 def _file(options: Mapping[str, Any], variables: Mapping[str, Any], name: str) -> Path:

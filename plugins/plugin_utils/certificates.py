@@ -71,6 +71,10 @@ class PrivateCa:
     days: int = 365
     keep: bool = True
 
+    @property
+    def is_there(self) -> bool:
+        return any((self.folder / name).exists() for name in (CA_FILE, CA_KEY_FILE))
+
 
 Clock = Callable[[], datetime.datetime]
 

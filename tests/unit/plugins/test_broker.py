@@ -364,10 +364,14 @@ def test_a_plan_makes_the_private_ca_beside_the_inventory_and_only_once(project:
     assert status == 0, text
     assert "5ecret" not in text
     assert "PRIVATE KEY" not in text
+    assert "there was no CA in inventory/.pki, so a new one is made: keep a copy." in text.replace(
+        f"{project.folder}/", ""
+    )
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert sorted(before) == ["broker-b1-key.pem", "broker-b1.pem", "ca-key.pem", "ca.pem"]
     assert b"ENCRYPTED" in before["ca-key.pem"]
-    assert plan(project, **given)[0] == 0
+    status, text = plan(project, **given)
+    assert (status, "there was no CA" in text) == (0, False), text
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
