@@ -124,12 +124,14 @@ def _lines(axes: Axes, growth: list[tuple[int, float, float]], title: str) -> No
         seconds = [one[column] for one in growth]
         axes.plot(hosts, seconds, color=colour, marker="o", linewidth=2)
         times = f"   {seconds[-1] / growth[-1][2]:.1f} ×" if column == 1 else ""
+        # Away from the other line, whose end may be near.
+        upper = seconds[-1] == max(growth[-1][1:])
         axes.annotate(
             f"{label}  {seconds[-1]:.1f} s{times}",
             (hosts[-1], seconds[-1]),
             xytext=(10, 0),
             textcoords="offset points",
-            va="center",
+            va="bottom" if upper else "top",
             color=colour,
             fontweight="bold",
         )
