@@ -53,9 +53,8 @@ def _download(digest: str, url: str, path: Path) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent)
-    temporary = Path(
-        name
-    )  # other processes may be after the same file: each has its own until it is known to be right
+    # Other processes may be after the same file: each has its own until it is known to be right.
+    temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as stream:
             try:

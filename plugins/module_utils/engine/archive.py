@@ -31,22 +31,22 @@ _BLOCK = 1 << 20
 _OLDEST, _NEWEST = -1 << 31, 1 << 33  # seconds: what file systems of today have in common
 DEEPEST = 128  # a restore goes down by recursion in places
 LONGEST = 4096 - 256  # bytes of a path: what Linux takes, less the folder that a restore unpacks below
-SPARE = (
-    4 << 20
-)  # bytes by which the files of one folder may grow, all together, from the survey until they are read
+# Bytes by which the files of one folder may grow, all together, from the survey until they are read.
+SPARE = 4 << 20
 
 Folder = Callable[[tuple[str, ...]], int]
 
 
 class Found(NamedTuple):
-    """What may go into an archive, as it was when it was looked at. Until it is read, its owner may make it anything else."""
+    """What may go into an archive, as it was when it was looked at. Until it is read, its owner may make it anything else.
+
+    Of `folder` the owner may change all names below it; without one, no name on the way is anyone's but root's.
+    """
 
     path: Path
     kind: int  # as of stat.S_IFMT
     size: int = 0
-    folder: Path | None = (
-        None  # its owner may change all names below it; without one, no name on the way is anyone's but root's
-    )
+    folder: Path | None = None
     unfit: str = ""  # why it cannot be in an archive
 
 

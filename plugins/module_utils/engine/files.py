@@ -171,9 +171,8 @@ def _remove_tree(path: Path) -> None:
     Only names are opened, each in the folder above it, and no link is followed. Up again it goes by `..`, provided that this
     is still the folder that it came from. Raises OSError.
     """
-    trail: list[
-        tuple[str, tuple[int, int], list[str]]
-    ] = []  # names, the folders they are in, what these have left
+    # Names, the folders they are in, what these have left.
+    trail: list[tuple[str, tuple[int, int], list[str]]] = []
     handle = os.open(path, _FOLDER)
     try:
         folders = _without_files(handle)
